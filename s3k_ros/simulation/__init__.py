@@ -1,0 +1,1 @@
+"""The simulated cell: MuJoCo model, controllers, real-time loop and renderer."""
