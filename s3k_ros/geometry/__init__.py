@@ -1,0 +1,1 @@
+"""Rigid motions, calibrated cameras and triangulation; knows nothing else of the package."""
