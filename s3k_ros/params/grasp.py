@@ -1,0 +1,201 @@
+"""Parameters of the grasp server. Lengths are in the robot's base frame unless a text says more."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from s3k_ros.errors import ConfigurationError
+from s3k_ros.params.base import Parameters, param
+
+
+@dataclasses.dataclass(frozen=True)
+class GraspParameters(Parameters):
+    """What a grasp does when its goal does not say, and how its phases judge the world."""
+
+    # What a goal may override
+    approach: tuple[float, ...] = param(
+        (0.0, 0.0, -1.0), "Direction of the hand's motion on its way in, base frame."
+    )
+    approach_distance_m: float = param(
+        0.12, "Straight way before the grasp.", unit="m", low=0.02, high=0.3
+    )
+    lift_height_m: float = param(0.15, "Straight way up after it.", unit="m", low=0.02, high=0.4)
+    opening_width_m: float = param(
+        0.085, "Gap between the open jaws.", unit="m", low=0.005, high=0.2
+    )
+    grip_force_n: float = param(40.0, "Force of the jaws.", unit="N", low=1.0, high=235.0)
+    contact_force_limit_n: float = param(
+        30.0, "Change of force at the wrist that stops the motion.", unit="N", low=2.0, high=200.0
+    )
+    min_confidence: float = param(
+        0.5, "Least confidence of a keypoint to grasp at.", low=0.0, high=1.0
+    )
+    # Observing
+    observe_timeout_s: float = param(
+        5.0, "Longest wait for usable keypoints.", unit="s", low=0.1, high=60.0
+    )
+    observations: int = param(
+        3, "Usable sets whose median is the keypoint's position.", low=1, high=20
+    )
+    keypoint_max_age_s: float = param(
+        1.0, "Keypoints received longer ago than this are stale.", unit="s", low=0.05, high=10.0
+    )
+    uncertainty_margin_m: float = param(
+        0.005,
+        "Part of the opening that the 95 % region of the keypoint must leave free.",
+        unit="m",
+        low=0.0,
+        high=0.1,
+    )
+    # Watching while moving
+    lost_timeout_s: float = param(
+        2.0, "A keypoint unusable for this long while the arm moves is lost.",
+        unit="s", low=0.1, high=10.0,
+    )  # fmt: skip
+    correction_threshold_m: float = param(
+        0.01, "The grasp is corrected when the keypoint moved further.",
+        unit="m", low=0.001, high=0.2,
+    )  # fmt: skip
+    correction_limit_m: float = param(
+        0.06, "A keypoint that moved further during align sends the arm back to approach.",
+        unit="m", low=0.005, high=0.5,
+    )  # fmt: skip
+    max_corrections: int = param(6, "More corrections than this end the grasp.", low=0, high=100)
+    # Geometry of the scene
+    table_height_m: float = param(
+        -0.163, "Height of the table's top.", unit="m", low=-2.0, high=2.0
+    )
+    finger_clearance_m: float = param(
+        0.006, "Least gap between fingertips and table.", unit="m", low=0.0, high=0.1
+    )
+    transit_clearance_m: float = param(
+        0.10, "Least gap between hand and table on joint moves, where start and end allow it.",
+        unit="m", low=0.0, high=0.5,
+    )  # fmt: skip
+    workspace_low_m: tuple[float, ...] = param(
+        (0.25, -0.65, -0.2), "Lower corner of the box in which the hand works.",
+        unit="m", low=-3.0, high=3.0,
+    )  # fmt: skip
+    workspace_high_m: tuple[float, ...] = param(
+        (1.0, 0.65, 0.7), "Upper corner of that box.", unit="m", low=-3.0, high=3.0
+    )
+    # Holding
+    min_width_m: float = param(
+        0.004, "Jaws closed further than this hold nothing.", unit="m", low=0.0, high=0.1
+    )
+    min_load_n: float = param(
+        0.0, "A smaller change of the wrist's load after the lift leaves holding unknown. "
+        "0: not asked.", unit="N", low=0.0, high=50.0,
+    )  # fmt: skip
+    verify_time_s: float = param(
+        0.6, "Time the lifted arm stands before the judgement.", unit="s", low=0.1, high=10.0
+    )
+    # Limits in time
+    gripper_timeout_s: float = param(
+        6.0, "Longest opening or closing of the jaws.", unit="s", low=0.5, high=60.0
+    )
+    motion_margin_s: float = param(
+        2.0, "A motion may last this much longer than planned.", unit="s", low=0.2, high=30.0
+    )
+    planning_timeout_s: float = param(
+        5.0, "Longest planning.", unit="s", low=0.1, high=60.0
+    )
+    stop_timeout_s: float = param(
+        1.5, "Longest wait for the arm to stand still at the end.", unit="s", low=0.1, high=10.0
+    )
+    joint_state_max_age_s: float = param(
+        0.25, "Joint states received longer ago than this stop the motion.",
+        unit="s", low=0.02, high=5.0,
+    )  # fmt: skip
+    # Several goals
+    second_goal: str = param(
+        "reject", "What a goal meets while another runs: it ends as BUSY, or the first as PREEMPTED.",
+        choices=("reject", "preempt"),
+    )  # fmt: skip
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("approach", "workspace_low_m", "workspace_high_m"):
+            if len(getattr(self, name)) != 3:
+                raise ConfigurationError(f"GraspParameters.{name} must have three elements")
+        if sum(v * v for v in self.approach) < 1e-6:
+            raise ConfigurationError("GraspParameters.approach must not be the zero vector")
+        if any(a >= b for a, b in zip(self.workspace_low_m, self.workspace_high_m, strict=True)):
+            raise ConfigurationError("GraspParameters.workspace_low_m must lie below workspace_high_m")
+
+
+@dataclasses.dataclass(frozen=True)
+class RobotParameters(Parameters):
+    """The arm and gripper: names, model and limits of motion. Defaults: Sawyer with a 2F-85."""
+
+    robot_description: str = param(
+        "", "URDF file of arm and gripper; empty: the package's sawyer_2f85.urdf.", read_only=True
+    )
+    base_frame: str = param("base", "Frame of the keypoints and of all poses.", read_only=True)
+    tcp_frame: str = param(
+        "grasp_tcp", "Frame between the closed pads: z out of the hand, y along the closing jaws.",
+        read_only=True,
+    )  # fmt: skip
+    arm_joints: tuple[str, ...] = param(
+        tuple(f"right_j{i}" for i in range(7)), "Joints of the arm, base to hand.", read_only=True
+    )
+    home_rad: tuple[float, ...] = param(
+        (0.0, -1.60, 0.0, 2.45, 0.0, 0.72, 1.745),
+        "A posture in the middle of the workspace, from which inverse kinematics also starts.",
+        unit="rad", low=-7.0, high=7.0,
+    )  # fmt: skip
+    max_acceleration: tuple[float, ...] = param(
+        (3.5, 2.5, 5.0, 5.0, 5.0, 5.0, 5.0),
+        "Acceleration limits of the arm's joints; no vendor figure, chosen on the safe side.",
+        unit="rad/s^2", low=0.01, high=100.0,
+    )  # fmt: skip
+    max_jerk: tuple[float, ...] = param(
+        (35.0, 25.0, 50.0, 50.0, 50.0, 50.0, 50.0),
+        "Jerk limits: acceleration within a tenth of a second.",
+        unit="rad/s^3", low=0.1, high=10000.0,
+    )  # fmt: skip
+    speed_scale: float = param(
+        0.5, "Scale of all speeds; accelerations scale with it too.", low=0.01, high=1.0
+    )
+    line_speed_m_s: float = param(
+        0.20, "Speed of the hand on straight lines, before scaling.", unit="m/s", low=0.01, high=1.0
+    )
+    limit_margin_rad: float = param(
+        0.03, "Distance kept from joint limits.", unit="rad", low=0.0, high=0.5
+    )
+    trajectory_step_s: float = param(
+        0.02, "Time between points of a trajectory.", unit="s", low=0.005, high=0.1
+    )
+    stamp_trajectories: bool = param(
+        True, "Trajectories carry their start time. False: they start when they arrive.",
+    )  # fmt: skip
+    correction_lead_s: float = param(
+        0.15, "A corrected trajectory leaves the running one this long after planning began.",
+        unit="s", low=0.02, high=1.0,
+    )  # fmt: skip
+    # Gripper
+    gripper_joint: str = param(
+        "robotiq_85_left_knuckle_joint", "Joint of the gripper in the joint states.", read_only=True
+    )
+    gripper_action_type: str = param(
+        "ParallelGripperCommand", "Type of the gripper's action.",
+        choices=("ParallelGripperCommand", "GripperCommand"), read_only=True,
+    )  # fmt: skip
+    gripper_opening_m: float = param(
+        0.085, "Gap of the fully open jaws.", unit="m", low=0.01, high=0.3
+    )
+    gripper_closed_rad: float = param(
+        0.7929, "Joint position of the closed jaws; open is 0.", unit="rad", low=0.01, high=3.2
+    )
+    fingertip_beyond_tcp_m: float = param(
+        0.014, "How far the fingertips reach past grasp_tcp, at most, while the jaws close.",
+        unit="m", low=0.0, high=0.1,
+    )  # fmt: skip
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("home_rad", "max_acceleration", "max_jerk"):
+            if len(getattr(self, name)) != len(self.arm_joints):
+                raise ConfigurationError(
+                    f"RobotParameters.{name} must have one element for each of arm_joints"
+                )
