@@ -1,0 +1,349 @@
+"""What a keypoint model file says about itself.
+
+The JSON of `ModelDescription` is stored in the ONNX file under the metadata key `METADATA_KEY`.
+Training writes it, `s3k_ros.perception.model_file` reads it; both use these classes.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from collections.abc import Mapping
+from typing import Any, Self
+
+import numpy as np
+
+from s3k_ros.errors import ConfigurationError
+
+METADATA_KEY = "s3k"
+FORMAT = 1
+
+CONFIDENCE_FEATURES = ("log_peak_mass", "log_spread", "log_margin")
+"""Features of a heatmap that the confidence may weigh, see `s3k_ros.perception.decoding`:
+log of the mass in the window around the peak; log of whole-map spread over sigma; log of the mass
+around the peak over the mass around the second one."""
+
+Matrix = tuple[tuple[float, ...], ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class StageDescription:
+    """One of the two stages.
+
+    Attributes:
+        input_size: height, width of the network's input, px.
+        stride: input pixels per heatmap cell.
+        sigma_px: width of the Gaussian target, heatmap cells.
+        crop_fraction: side of the square crop over the width of the full image; None for the
+            coarse stage, which sees the whole image.
+    """
+
+    input_size: tuple[int, int]
+    stride: int
+    sigma_px: float
+    crop_fraction: float | None = None
+
+    def __post_init__(self) -> None:
+        height, width = self.input_size
+        _require(self.stride >= 1, "stride", self.stride, "at least 1")
+        fits = min(height, width) >= 8 and height % self.stride == 0 and width % self.stride == 0
+        _require(fits, "input_size", self.input_size, "at least 8 and a multiple of the stride")
+        _require(self.sigma_px > 0, "sigma_px", self.sigma_px, "positive")
+        if self.crop_fraction is not None:
+            in_range = 0.02 <= self.crop_fraction <= 1.0
+            _require(in_range, "crop_fraction", self.crop_fraction, "0.02 to 1")
+
+    @property
+    def grid_size(self) -> tuple[int, int]:
+        """Height, width of the heatmaps, cells."""
+        return self.input_size[0] // self.stride, self.input_size[1] // self.stride
+
+
+@dataclasses.dataclass(frozen=True)
+class WeightDescription:
+    """Detection weight w = 1 / (1 + (s / (alpha sigma))^beta)."""
+
+    alpha: float = 2.0
+    beta: float = 4.0
+
+    def __post_init__(self) -> None:
+        _require(self.alpha > 0, "weights.alpha", self.alpha, "positive")
+        _require(self.beta > 0, "weights.beta", self.beta, "positive")
+
+
+@dataclasses.dataclass(frozen=True)
+class ConfidenceDescription:
+    """P(no gross error) = 1 / (1 + exp(-(bias + sum of weight x feature)))."""
+
+    bias: float
+    weights: Mapping[str, float]
+
+    def __post_init__(self) -> None:
+        for name in self.weights:
+            _require(
+                name in CONFIDENCE_FEATURES,
+                "uncertainty.confidence.weights",
+                name,
+                "one of " + ", ".join(CONFIDENCE_FEATURES),
+            )
+
+
+@dataclasses.dataclass(frozen=True)
+class UncertaintyDescription:
+    """Constants of the calibrated uncertainty, K keypoints.
+
+    The error covariance of a 2D keypoint is A_k + b_k max(Cov - sigma^2 I, 0), px^2 of an image
+    ``reference_width`` px wide; for other widths it scales with the square of the width.
+
+    Attributes:
+        pixel_variance: K symmetric positive definite 2 x 2 matrices A_k, px^2.
+        reference_width: width of the images that A_k belongs to, px.
+        spread_gain: K factors b_k.
+        common_mode: K symmetric 3 x 3 matrices, m^2: the error that all views share.
+        confidence: the logistic of the confidence.
+        provisional: True when the constants were not fitted on held-out data.
+    """
+
+    pixel_variance: tuple[Matrix, ...]
+    reference_width: int
+    spread_gain: tuple[float, ...]
+    common_mode: tuple[Matrix, ...]
+    confidence: ConfidenceDescription
+    provisional: bool
+
+    def __post_init__(self) -> None:
+        _require(self.reference_width >= 1, "reference_width", self.reference_width, "positive")
+        _check_matrices("pixel_variance", self.pixel_variance, 2, definite=True)
+        _check_matrices("common_mode", self.common_mode, 3, definite=False)
+        for gain in self.spread_gain:
+            _require(gain >= 0, "spread_gain", gain, "not negative")
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelDescription:
+    """Everything the detector must know about a model besides its weights.
+
+    Attributes:
+        object_id: name of the object, for instance "plush_fox".
+        keypoints: K names, in the order of the heatmaps.
+        skeleton: pairs of keypoint indices to be drawn as lines.
+        coarse, crop: the two stages.
+        window_px: half width of the decoding window, heatmap cells.
+        weights: the detection weight's constants.
+        uncertainty: the calibrated constants.
+        training: command, seed, commit, data and figures of the training; anything JSON can hold.
+
+    Raises:
+        ConfigurationError: values that contradict each other or are out of range.
+    """
+
+    object_id: str
+    keypoints: tuple[str, ...]
+    skeleton: tuple[tuple[int, int], ...]
+    coarse: StageDescription
+    crop: StageDescription
+    window_px: int
+    weights: WeightDescription
+    uncertainty: UncertaintyDescription
+    training: Mapping[str, Any]
+
+    def __post_init__(self) -> None:
+        count = len(self.keypoints)
+        _require(bool(self.object_id), "object_id", self.object_id, "not empty")
+        unique = count >= 1 and len(set(self.keypoints)) == count and all(self.keypoints)
+        _require(unique, "keypoints", list(self.keypoints), "at least one name, all different")
+        for pair in self.skeleton:
+            fits = all(0 <= i < count for i in pair)
+            _require(fits, "skeleton", list(pair), f"pairs of indices below {count}")
+        _require(self.coarse.crop_fraction is None, "stages.coarse", "crop_fraction", "absent")
+        _require(self.crop.crop_fraction is not None, "stages.crop.crop_fraction", None, "given")
+        _require(self.window_px >= 1, "window_px", self.window_px, "at least 1")
+        for name in ("pixel_variance", "spread_gain", "common_mode"):
+            found = len(getattr(self.uncertainty, name))
+            _require(found == count, f"uncertainty.{name}", f"{found} entries", f"{count} entries")
+
+    @property
+    def sigma_px(self) -> float:
+        """Width of the crop stage's Gaussian target, heatmap cells."""
+        return self.crop.sigma_px
+
+    def to_json(self) -> str:
+        """The JSON text of the model file's metadata."""
+        crop, coarse = dataclasses.asdict(self.crop), dataclasses.asdict(self.coarse)
+        del coarse["crop_fraction"]
+        values = {
+            "format": FORMAT,
+            "object_id": self.object_id,
+            "keypoints": self.keypoints,
+            "skeleton": self.skeleton,
+            "sigma_px": self.sigma_px,
+            "stages": {"coarse": coarse, "crop": crop},
+            "weights": dataclasses.asdict(self.weights),
+            "window_px": self.window_px,
+            "uncertainty": _uncertainty_to_json(self.uncertainty),
+            "training": dict(self.training),
+        }
+        return json.dumps(values, allow_nan=False)
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """Reads the metadata of a model file.
+
+        Raises:
+            ConfigurationError: no JSON, a key that is missing, unknown or of the wrong type, or
+                values that contradict each other; the message names the key.
+        """
+        try:
+            values = json.loads(text)
+        except ValueError as error:
+            raise ConfigurationError(f"the metadata {METADATA_KEY!r} is no JSON: {error}") from None
+        root = _Section("", values)
+        version = root.number("format", int)
+        _require(version == FORMAT, "format", version, f"{FORMAT}, the only one known")
+        stages = root.section("stages")
+        weights = root.section("weights")
+        description = cls(
+            object_id=root.text("object_id"),
+            keypoints=tuple(_text("keypoints", name) for name in root.items("keypoints")),
+            skeleton=tuple(_pair("skeleton", pair) for pair in root.items("skeleton")),
+            coarse=_stage(stages.section("coarse"), crop=False),
+            crop=_stage(stages.section("crop"), crop=True),
+            window_px=root.number("window_px", int),
+            weights=WeightDescription(weights.number("alpha"), weights.number("beta")),
+            uncertainty=_uncertainty(root.section("uncertainty")),
+            training=root.section("training").values,
+        )
+        sigma = root.number("sigma_px")
+        _require(sigma == description.sigma_px, "sigma_px", sigma, "that of stages.crop")
+        for section in (root, stages, weights):
+            section.refuse_unknown()
+        return description
+
+
+def _uncertainty_to_json(uncertainty: UncertaintyDescription) -> dict[str, Any]:
+    confidence = uncertainty.confidence
+    return {
+        "pixel_variance": uncertainty.pixel_variance,
+        "reference_width": uncertainty.reference_width,
+        "spread_gain": uncertainty.spread_gain,
+        "common_mode": uncertainty.common_mode,
+        "confidence": {"bias": confidence.bias, "weights": dict(confidence.weights)},
+        "provisional": uncertainty.provisional,
+    }
+
+
+def _uncertainty(section: _Section) -> UncertaintyDescription:
+    confidence = section.section("confidence")
+    weights = confidence.section("weights")
+    result = UncertaintyDescription(
+        pixel_variance=tuple(
+            _matrix("pixel_variance", rows) for rows in section.items("pixel_variance")
+        ),
+        reference_width=section.number("reference_width", int),
+        spread_gain=tuple(_number("spread_gain", gain) for gain in section.items("spread_gain")),
+        common_mode=tuple(_matrix("common_mode", rows) for rows in section.items("common_mode")),
+        confidence=ConfidenceDescription(
+            confidence.number("bias"), {name: weights.number(name) for name in weights.values}
+        ),
+        provisional=section.flag("provisional"),
+    )
+    section.refuse_unknown()
+    confidence.refuse_unknown()
+    return result
+
+
+def _stage(section: _Section, *, crop: bool) -> StageDescription:
+    stage = StageDescription(
+        input_size=_pair(section.path + "input_size", section.items("input_size")),
+        stride=section.number("stride", int),
+        sigma_px=section.number("sigma_px"),
+        crop_fraction=section.number("crop_fraction") if crop else None,
+    )
+    section.refuse_unknown()
+    return stage
+
+
+class _Section:
+    """A JSON object that knows its path and which of its keys were read."""
+
+    def __init__(self, path: str, values: Any) -> None:
+        if not isinstance(values, dict):
+            raise ConfigurationError(f"model metadata: {path or 'the root'} must be an object")
+        self.path = path
+        self.values: dict[str, Any] = values
+        self._read: set[str] = set()
+
+    def get(self, key: str) -> Any:
+        if key not in self.values:
+            raise ConfigurationError(f"model metadata: {self.path}{key} is missing")
+        self._read.add(key)
+        return self.values[key]
+
+    def section(self, key: str) -> _Section:
+        return _Section(f"{self.path}{key}.", self.get(key))
+
+    def items(self, key: str) -> list[Any]:
+        value = self.get(key)
+        _require(isinstance(value, list), self.path + key, value, "a list")
+        return list(value)
+
+    def text(self, key: str) -> str:
+        return _text(self.path + key, self.get(key))
+
+    def flag(self, key: str) -> bool:
+        value = self.get(key)
+        _require(isinstance(value, bool), self.path + key, value, "true or false")
+        return bool(value)
+
+    def number(self, key: str, kind: type = float) -> Any:
+        return _number(self.path + key, self.get(key), kind)
+
+    def refuse_unknown(self) -> None:
+        unknown = sorted(set(self.values) - self._read)
+        if unknown:
+            raise ConfigurationError(
+                f"model metadata: unknown key {self.path}{unknown[0]}; "
+                f"known: {', '.join(sorted(self._read))}"
+            )
+
+
+def _require(condition: bool, key: str, value: object, allowed: str) -> None:
+    if not condition:
+        raise ConfigurationError(f"model metadata: {key} = {value!r} must be {allowed}")
+
+
+def _text(key: str, value: Any) -> str:
+    _require(isinstance(value, str), key, value, "a string")
+    return str(value)
+
+
+def _number(key: str, value: Any, kind: type = float) -> Any:
+    types = (int,) if kind is int else (int, float)
+    good = isinstance(value, types) and not isinstance(value, bool) and math.isfinite(value)
+    _require(good, key, value, "a whole number" if kind is int else "a finite number")
+    return kind(value)
+
+
+def _pair(key: str, value: Any) -> tuple[int, int]:
+    _require(isinstance(value, list) and len(value) == 2, key, value, "a pair of whole numbers")
+    return _number(key, value[0], int), _number(key, value[1], int)
+
+
+def _matrix(key: str, rows: Any) -> Matrix:
+    nested = isinstance(rows, list) and all(isinstance(row, list) for row in rows)
+    _require(nested, key, rows, "a list of matrices")
+    return tuple(tuple(_number(key, value) for value in row) for row in rows)
+
+
+def _check_matrices(key: str, matrices: tuple[Matrix, ...], size: int, *, definite: bool) -> None:
+    kind = "positive definite" if definite else "positive semidefinite"
+    for matrix in matrices:
+        regular = len(matrix) == size and all(len(row) == size for row in matrix)
+        array = np.array(matrix, dtype=np.float64) if regular else np.zeros((size, size))
+        good = regular and bool(np.isfinite(array).all()) and np.allclose(array, array.T)
+        if good:
+            lowest = float(np.linalg.eigvalsh(array)[0])
+            scale = float(np.abs(array).max())
+            good = lowest > 0 if definite else lowest >= -1e-9 * scale
+        _require(bool(good), f"uncertainty.{key}", matrix, f"symmetric {size} x {size}, {kind}")

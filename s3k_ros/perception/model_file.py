@@ -1,0 +1,214 @@
+"""The keypoint model file: one ONNX file with both stages and their description.
+
+The graph holds two subgraphs that share nothing but weights: input ``coarse_image`` (N, 3, h, w)
+to output ``coarse_logits`` (N, K, h/s, w/s), and ``crop_image`` (N, 3, H, W) to ``crop_logits``
+(N, K, H/s', W/s'). Inputs are float32 RGB in 0..255, N is dynamic; the metadata key "s3k" holds a
+`ModelDescription`. Nothing in the file is ever executed other than by ONNX Runtime.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import onnx
+import onnx.utils
+import onnxruntime  # type: ignore[import-untyped]
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+from numpy.typing import NDArray
+
+from s3k_ros.errors import ConfigurationError
+from s3k_ros.perception.description import (
+    METADATA_KEY,
+    ConfidenceDescription,
+    ModelDescription,
+    StageDescription,
+    UncertaintyDescription,
+    WeightDescription,
+)
+
+__all__ = [
+    "METADATA_KEY",
+    "ConfidenceDescription",
+    "KeypointModel",
+    "ModelDescription",
+    "StageDescription",
+    "UncertaintyDescription",
+    "WeightDescription",
+    "attach_description",
+]
+
+FloatArray = NDArray[np.float32]
+
+CPU = "CPUExecutionProvider"
+
+
+class Network(Protocol):
+    """One stage: images (N, 3, h, w), RGB 0..255, to logits (N, K, h/s, w/s)."""
+
+    def __call__(self, images: FloatArray) -> FloatArray:
+        """Runs the stage on a batch."""
+
+
+class KeypointModel:
+    """A model that is ready to run.
+
+    Attributes:
+        name: object and the first digits of the file's hash, for messages.
+        sha256: hash of the file, hexadecimal.
+        description: what the file says about itself.
+        coarse, crop: the two stages.
+    """
+
+    def __init__(
+        self, description: ModelDescription, coarse: Network, crop: Network, sha256: str = ""
+    ) -> None:
+        """Combines the parts; `load` is the usual way."""
+        self.description = description
+        self.coarse = coarse
+        self.crop = crop
+        self.sha256 = sha256
+        self.name = f"{description.object_id}-{sha256[:8]}" if sha256 else description.object_id
+
+    @classmethod
+    def load(cls, path: str | Path, threads: int = 2, provider: str = CPU) -> KeypointModel:
+        """Loads and checks a model file, and runs both stages once.
+
+        Args:
+            path: the ONNX file.
+            threads: CPU threads of each stage.
+            provider: ONNX Runtime's execution provider.
+
+        Raises:
+            ConfigurationError: the file is missing, truncated, without metadata, or contradicts
+                itself, or the provider is not available; the message names file and fault.
+        """
+        path = Path(path)
+        try:
+            data = path.read_bytes()
+        except OSError as error:
+            raise ConfigurationError(f"model file {path}: {error.strerror or error}") from None
+        try:
+            model = _parse(data)
+            description = _description(model)
+            stages = {
+                name: _Stage(model, name, stage, len(description.keypoints), threads, provider)
+                for name, stage in (("coarse", description.coarse), ("crop", description.crop))
+            }
+        except ConfigurationError as error:
+            raise ConfigurationError(f"model file {path}: {error}") from None
+        digest = hashlib.sha256(data).hexdigest()
+        return cls(description, stages["coarse"], stages["crop"], digest)
+
+    def check_keypoints(self, expected: Sequence[str]) -> None:
+        """Refuses a model of other keypoints than the configuration names.
+
+        Raises:
+            ConfigurationError: other names or another order; the message lists both.
+        """
+        found = list(self.description.keypoints)
+        if list(expected) != found:
+            raise ConfigurationError(
+                f"model {self.name} has the keypoints {found}, the configuration expects "
+                f"{list(expected)}"
+            )
+
+
+def attach_description(model: onnx.ModelProto, description: ModelDescription) -> None:
+    """Writes the description into the model's metadata, replacing an older one."""
+    kept = [entry for entry in model.metadata_props if entry.key != METADATA_KEY]
+    del model.metadata_props[:]
+    model.metadata_props.extend(kept)
+    model.metadata_props.add(key=METADATA_KEY, value=description.to_json())
+
+
+def _parse(data: bytes) -> onnx.ModelProto:
+    try:
+        model = onnx.load_model_from_string(data)
+    except (DecodeError, ValueError) as error:
+        raise ConfigurationError(f"truncated, or no ONNX file: {error}") from None
+    if not model.graph.node:
+        raise ConfigurationError("empty or truncated: it holds no network")
+    for tensor in model.graph.initializer:
+        if tensor.data_location == onnx.TensorProto.EXTERNAL:
+            raise ConfigurationError(f"tensor {tensor.name!r} lies in another file")
+    return model
+
+
+def _description(model: onnx.ModelProto) -> ModelDescription:
+    for entry in model.metadata_props:
+        if entry.key == METADATA_KEY:
+            return ModelDescription.from_json(entry.value)
+    raise ConfigurationError(
+        f"the metadata {METADATA_KEY!r} is missing (keypoint names, sizes, uncertainty): this is "
+        "not a keypoint model, or it is truncated"
+    )
+
+
+class _Stage:
+    """One subgraph in a session of its own."""
+
+    def __init__(
+        self,
+        model: onnx.ModelProto,
+        name: str,
+        stage: StageDescription,
+        keypoints: int,
+        threads: int,
+        provider: str,
+    ) -> None:
+        self._input, self._output = f"{name}_image", f"{name}_logits"
+        height, width = stage.input_size
+        self._check_interface(model, (height, width))
+        graph = onnx.utils.Extractor(model).extract_model([self._input], [self._output])
+        self._session = _session(graph, threads, provider)
+        logits = self(np.zeros((2, 3, height, width), np.float32))
+        expected = (2, keypoints, *stage.grid_size)
+        if logits.shape != expected:
+            raise ConfigurationError(
+                f"{self._output} has shape {logits.shape}, its metadata say {expected}"
+            )
+        if not np.isfinite(logits).all():
+            raise ConfigurationError(f"{self._output} is not finite for a black image")
+
+    def __call__(self, images: FloatArray) -> FloatArray:
+        logits: FloatArray = self._session.run([self._output], {self._input: images})[0]
+        return logits
+
+    def _check_interface(self, model: onnx.ModelProto, size: tuple[int, int]) -> None:
+        inputs = {value.name: value for value in model.graph.input}
+        outputs = [value.name for value in model.graph.output]
+        if self._input not in inputs:
+            raise ConfigurationError(f"input {self._input} is missing; it has {sorted(inputs)}")
+        if self._output not in outputs:
+            raise ConfigurationError(f"output {self._output} is missing; it has {sorted(outputs)}")
+        dims = [d.dim_value for d in inputs[self._input].type.tensor_type.shape.dim]
+        expected = [0, 3, *size]  # 0: dynamic
+        fits = len(dims) == 4 and all(d in (0, e) for d, e in zip(dims, expected, strict=True))
+        if not fits or inputs[self._input].type.tensor_type.elem_type != onnx.TensorProto.FLOAT:
+            raise ConfigurationError(
+                f"input {self._input} has shape {dims}, its metadata say float32 {expected} "
+                "(0: any)"
+            )
+
+
+def _session(graph: onnx.ModelProto, threads: int, provider: str) -> onnxruntime.InferenceSession:
+    available = onnxruntime.get_available_providers()
+    if provider not in available:
+        raise ConfigurationError(
+            f"ONNX Runtime has no provider {provider!r} here; available: {', '.join(available)}"
+        )
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    # Idle threads must not spin: the cores belong to the other nodes between two frame sets.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    try:
+        return onnxruntime.InferenceSession(
+            graph.SerializeToString(), options, providers=[provider]
+        )
+    except Exception as error:  # ONNX Runtime raises a dozen unrelated classes here
+        raise ConfigurationError(f"ONNX Runtime refuses the network: {error}") from None
