@@ -46,7 +46,7 @@ TABLE_SIZE_M = (0.84, 1.30)
 WORKSPACE_CENTRE_M = (0.60, 0.0, TABLE_HEIGHT_M + 0.05)
 """The point that the cameras look at, in ``base``."""
 
-HOME_JOINTS_RAD = (0.0, -1.60, 0.0, 2.45, 0.0, 0.72, 1.745)
+HOME_JOINTS_RAD = (0.0, -1.80, 0.0, 2.50, 0.0, 0.87, 1.745)
 """Posture with the hand drawn back over the table's near edge, clear of the cameras' views."""
 
 EFFORT_LIMITS_NM = np.array(sawyer_constants.EFFORT_LIMITS["max"])
@@ -90,6 +90,7 @@ class CellModel:
         model: the compiled model.
         arm_qpos, arm_dof: (7,) indices of the arm's joints in ``qpos`` and ``qvel``.
         arm_position, arm_velocity: (7,) indices of the arm's actuators in ``ctrl``.
+        arm_act: (7,) indices of the servos' position references in ``act``.
         gripper_qpos, gripper_dof: indices of the left driver joint.
         gripper_actuator: index of the fingers' position actuator in ``ctrl``.
         tcp_site: id of the site ``grasp_tcp``: z along the approach, y along the closing jaws.
@@ -104,6 +105,7 @@ class CellModel:
     arm_dof: np.ndarray
     arm_position: np.ndarray
     arm_velocity: np.ndarray
+    arm_act: np.ndarray
     gripper_qpos: int
     gripper_dof: int
     gripper_actuator: int
@@ -120,12 +122,22 @@ class CellModel:
         mujoco.mj_forward(self.model, data)
         return data
 
+    def command_arm(self, data: mujoco.MjData, position: np.ndarray, velocity: np.ndarray) -> None:
+        """Sets the servos' references (7,), rad and rad/s; the position moves on at that speed."""
+        data.act[self.arm_act] = position
+        data.ctrl[self.arm_position] = velocity
+        data.ctrl[self.arm_velocity] = velocity
+
+    def command_gripper(self, data: mujoco.MjData, angle: float, tendon_force: float) -> None:
+        """Sets the target of the driver joints, rad, and the limit of their tendon's force."""
+        data.ctrl[self.gripper_actuator] = angle
+        self.model.actuator_forcerange[self.gripper_actuator] = (-tendon_force, tendon_force)
+
     def set_home(self, data: mujoco.MjData) -> None:
         """Puts the arm at home, still, with the gripper open; leaves everything else alone."""
         data.qpos[self.arm_qpos] = HOME_JOINTS_RAD
         data.qvel[self.arm_dof] = 0.0
-        data.ctrl[self.arm_position] = HOME_JOINTS_RAD
-        data.ctrl[self.arm_velocity] = 0.0
+        self.command_arm(data, np.array(HOME_JOINTS_RAD), np.zeros(len(HOME_JOINTS_RAD)))
         data.ctrl[self.gripper_actuator] = _KNUCKLE_OPEN_RAD
         for joint in range(self.model.njnt):
             if self.model.joint(joint).name.startswith(_HAND):
@@ -252,7 +264,9 @@ def _build_arm() -> sawyer.Sawyer:
 def _use_position_servos(arm: sawyer.Sawyer) -> None:
     """Replaces moma's velocity actuators by servos on position and velocity together.
 
-    The joint's torque is limited as a whole, gravity compensation included, as in the real arm.
+    The position's reference is the activation of an integrator, so that it moves on between two
+    control cycles. The joint's torque is limited as a whole, gravity compensation included, as in
+    the real arm.
     """
     root = arm.mjcf_model
     for actuator in list(arm.actuators):
@@ -266,7 +280,8 @@ def _use_position_servos(arm: sawyer.Sawyer) -> None:
         joint.actuatorfrcrange = (-limit, limit)
         joint.actuatorgravcomp = True
         root.actuator.add(
-            "position", name=f"{joint.name}_position", joint=joint, kp=_STIFFNESS[i],
+            "general", name=f"{joint.name}_position", joint=joint, dyntype="integrator",
+            gainprm=(_STIFFNESS[i],), biastype="affine", biasprm=(0.0, -_STIFFNESS[i], 0.0),
             ctrllimited=False,
         )  # fmt: skip
         root.actuator.add(
@@ -347,6 +362,7 @@ def _add_camera(root: mjcf.RootElement, camera: Camera) -> None:
 def _index(
     root: mjcf.RootElement, model: mujoco.MjModel, cameras: tuple[Camera, ...]
 ) -> CellModel:
+    servos = np.array([model.actuator(f"sawyer/{n}_position").id for n in ARM_JOINTS])
     joints = [model.joint(f"sawyer/{name}") for name in ARM_JOINTS]
     driver = model.joint(_HAND + "left_driver_joint")
     sensor = "sawyer/robotiq_fts300/ft_sensor_"
@@ -355,7 +371,8 @@ def _index(
         model=model,
         arm_qpos=np.array([int(j.qposadr[0]) for j in joints]),
         arm_dof=np.array([int(j.dofadr[0]) for j in joints]),
-        arm_position=np.array([model.actuator(f"sawyer/{n}_position").id for n in ARM_JOINTS]),
+        arm_position=servos,
+        arm_act=model.actuator_actadr[servos].copy(),
         arm_velocity=np.array([model.actuator(f"sawyer/{n}_velocity").id for n in ARM_JOINTS]),
         gripper_qpos=int(driver.qposadr[0]),
         gripper_dof=int(driver.dofadr[0]),
