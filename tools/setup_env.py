@@ -70,7 +70,6 @@ def missing_debian_packages(python: str | None) -> list[str]:
         ("cmake", lambda: shutil.which("cmake") is not None),
         ("g++", lambda: shutil.which("g++") is not None),
         ("make", lambda: shutil.which("make") is not None),
-        ("ffmpeg", lambda: shutil.which("ffmpeg") is not None),
         ("libegl1", lambda: _loads("libEGL.so.1")),
         ("libgl1", lambda: _loads("libGL.so.1")),
         ("libglib2.0-0", lambda: _loads("libgthread-2.0.so.0")),
@@ -298,24 +297,23 @@ class PipProgress:
 
 
 def make_venv(python: str) -> None:
-    """Makes `.venv` and puts the locked packages into it."""
-    started = time.monotonic()
+    """Makes an empty `.venv`."""
     if VENV.exists():
         shutil.rmtree(VENV)
-    say(f"new .venv with {python}; ROS 2 Jazzy and the other packages follow (1 to 3 minutes)")
-    environment = base_environment()
-    subprocess.run([python, "-m", "venv", str(VENV)], env=environment, check=True)
-    install_packages()
-    say(f"packages installed in {time.monotonic() - started:.0f} s")
+    say(f"new .venv with {python}")
+    subprocess.run([python, "-m", "venv", str(VENV)], env=base_environment(), check=True)
 
 
 def install_packages() -> None:
-    """Installs exactly the locked packages, each file checked against its hash."""
+    """Installs the locked packages, each file checked against its hash."""
+    started = time.monotonic()
+    say("Python packages: ROS 2 Jazzy, simulation and tools (1 to 3 minutes the first time)")
     total = sum(1 for line in LOCK.read_text().splitlines() if "==" in line)
     pip = [str(VENV / "bin/python"), "-m", "pip", "install", "--disable-pip-version-check"]
     locked = ["--no-deps", "--require-hashes", "--only-binary", ":all:", "-r", str(LOCK)]
     run_logged(pip + locked, base_environment(), PipProgress(total))
     repair_cmake_exports()
+    say(f"packages installed in {time.monotonic() - started:.0f} s")
 
 
 def repair_cmake_exports() -> None:
@@ -435,9 +433,12 @@ def ensure(train: bool) -> None:
     lock, place = digest([LOCK]), str(VENV)
     if stamps.get("lock") != lock or stamps.get("place") != place:
         python = ensure_debian_packages()
-        make_venv(python)
+        if stamps.get("place") != place:
+            make_venv(python)
+        install_packages()
+        stamps = {}
+        STAMPS.write_text("{}")
         write_stamp(lock=lock, place=place)
-        stamps = read_stamps()
     underlay = underlay_digest()
     if stamps.get("underlay") != underlay:
         packages = sorted(path.parent for path in (ROOT / "underlay").glob("*/package.xml"))
