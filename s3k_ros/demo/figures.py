@@ -83,7 +83,7 @@ def latency_histogram(latencies_ms: Sequence[float]) -> str:
 @mpl.rc_context(STYLE)
 def paths(recording: Recording, keypoint: str) -> str:
     """Paths of the TCP and of the true keypoint, from above and from the side, base frame, m."""
-    figure, (above, side) = _figure(7.4, 3.3, 2)
+    figure, (above, side) = _figure(5.6, 2.9, 2)
     tcp, paw = _path(recording.tcp), keypoint_path(recording, keypoint)
     grip = recording.phase_start("close")
     for axes, (first, second) in ((above, (0, 1)), (side, (0, 2))):
@@ -97,14 +97,14 @@ def paths(recording: Recording, keypoint: str) -> str:
         axes.set_xlabel("x (m)")
     above.set(ylabel="y (m)", title="From above (dots: start)")
     side.set(ylabel="z (m)", title="From the side")
-    _legend(side)
+    figure.legend(*above.get_legend_handles_labels(), loc="outside lower center", ncols=3)
     return _svg(figure)
 
 
 @mpl.rc_context(STYLE)
 def timeline(recording: Recording, samples: Sequence[ErrorSample], keypoint: str) -> str:
     """Heights of TCP and keypoint, and the keypoint's error with what was claimed, over time."""
-    figure, (height, error) = _figure(7.4, 3.9, 2, rows=True)
+    figure, (height, error) = _figure(5.6, 3.9, 2, rows=True)
     start = recording.clock[0][0] if recording.clock else 0.0
     tcp, paw = _path(recording.tcp), keypoint_path(recording, keypoint)
     for path, shade, label in ((tcp, TCP_COLOUR, "TCP"), (paw, PAW_COLOUR, keypoint)):
@@ -118,13 +118,16 @@ def timeline(recording: Recording, samples: Sequence[ErrorSample], keypoint: str
     error.plot(times, [1e3 * s.error_m for s in valid], ".-", c=PAW_COLOUR, ms=4, label="error")
     refused = [s.stamp_s - start for s in mine if not s.valid]
     error.plot(refused, np.zeros(len(refused)), "|", c=INK, ms=8, label="refused")
-    height.set(ylabel="z (m)", title="Height above the base and keypoint error over the trial")
+    height.set(ylabel="z (m)", title="Height")
     height.tick_params(labelbottom=False)
-    error.set(xlabel="time since the reset (s, simulated)", ylabel=f"{keypoint}\nerror (mm)")
+    error.set(xlabel="time since the reset (s, simulated)", ylabel="error (mm)")
+    error.set_title(f"Error of {keypoint}")
     _limit(error, [1e3 * s.error_m for s in valid], claimed)
     _phases((height, error), recording, start)
-    for axes in (height, error):
-        axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+    height.set_ylim(top=height.get_ylim()[1] * 1.25)
+    for axes, columns in ((height, 2), (error, 3)):
+        if axes.get_legend_handles_labels()[0]:
+            axes.legend(loc="lower right", bbox_to_anchor=(1.0, 0.98), ncols=columns)
     return _svg(figure)
 
 

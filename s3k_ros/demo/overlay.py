@@ -60,8 +60,8 @@ def _draw_ellipse(
     angle = np.degrees(np.arctan2(axes[1, 1], axes[0, 1]))
     if np.abs(centre).max() > 1e4 or lengths.max() > 1e4:
         return  # OpenCV's fixed point numbers would overflow; far outside the image anyway
-    at = tuple(int(round(value * _SUBPIXEL)) for value in centre)
-    size = tuple(max(int(round(value * _SUBPIXEL)), _SUBPIXEL) for value in lengths)
+    at = tuple(round(float(value) * _SUBPIXEL) for value in centre)
+    size = tuple(max(round(float(value) * _SUBPIXEL), _SUBPIXEL) for value in lengths)
     for shade, width in (((20, 20, 20), 3), (bgr_colour, 1)):
         cv2.ellipse(
             image, at, size, angle, 0, 360, shade, width, lineType=cv2.LINE_AA, shift=_SHIFT

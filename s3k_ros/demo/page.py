@@ -151,5 +151,5 @@ def _template() -> jinja2.Template:
 def _number(value: float | None, digits: int = 1, unit: str = "") -> str:
     """A number for people: an en dash where there is none, a thin space before the unit."""
     if value is None:
-        return "–"  # noqa: RUF001 (a dash is meant)
+        return "–"
     return f"{value:.{digits}f}" + (f"\u202f{unit}" if unit else "")

@@ -9,10 +9,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from s3k_ros.demo.recording import Array, Recording
+from s3k_ros.grasp.codes import GraspCode, Holding
 from s3k_ros.params.demo import DemoParameters
-
-NOT_HOLDING, HOLDING = 1, 2
-HOLDING_NAMES = {0: "UNKNOWN", NOT_HOLDING: "NOT_HOLDING", HOLDING: "HOLDING"}
 
 
 @dataclasses.dataclass
@@ -54,7 +52,7 @@ def judge(
     Returns:
         Success and the reason in words.
     """
-    if trial.code != 0:
+    if trial.code != GraspCode.SUCCESS:
         return False, trial.message or "no result"
     before = recording.truth_at(params.keypoint, _start_of_grip(recording, ended_s))
     stamps = [stamp for stamp, _ in recording.truth if stamp >= ended_s]
@@ -69,7 +67,7 @@ def judge(
         return False, f"the true keypoint rose by {1e3 * rise:.0f} mm only"
     if not distance <= params.maximum_tcp_distance_m:
         return False, f"the true keypoint is {1e3 * distance:.0f} mm away from the TCP"
-    if trial.holding != HOLDING_NAMES[HOLDING]:
+    if trial.holding != Holding.HOLDING.name:
         return False, f"lifted, but the server reports {trial.holding}"
     return True, "held"
 

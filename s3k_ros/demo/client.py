@@ -1,0 +1,215 @@
+"""The demo's client: resets the scene, sends goals, follows them and notes how they end."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from action_msgs.msg import GoalStatus
+from rclpy.action import ActionClient
+from rclpy.executors import Executor
+from rclpy.node import Node
+from rclpy.task import Future
+
+from s3k_ros.action import GraspAtKeypoint
+from s3k_ros.demo.display import Display
+from s3k_ros.demo.recorder import Recorder, position_of
+from s3k_ros.demo.recording import Feedback, Recording
+from s3k_ros.demo.trial import (
+    Trial,
+    grasp_error_mm,
+    judge,
+    keypoint_error_at_grasp,
+    to_mm,
+)
+from s3k_ros.errors import DataError, DeviceUnavailableError
+from s3k_ros.grasp.codes import GraspCode, Holding
+from s3k_ros.params.demo import DemoParameters
+from s3k_ros.srv import ResetScene
+
+CANCEL_TIMEOUT_S = 10.0
+"""Wall time granted to the server for ending a goal that took too long."""
+
+
+class DemoClient:
+    """Runs trials one after the other from one thread, which also serves the callbacks.
+
+    Args:
+        node: the client's node.
+        executor: has the node; spun by the waits.
+        recorder: fed by the node's subscriptions.
+        display: told of phases and outcomes.
+        params: what to grasp and how long to wait.
+    """
+
+    def __init__(
+        self,
+        node: Node,
+        executor: Executor,
+        recorder: Recorder,
+        display: Display,
+        params: DemoParameters,
+    ) -> None:
+        self._executor = executor
+        self._recorder = recorder
+        self._display = display
+        self._params = params
+        self._reset = node.create_client(ResetScene, "sim/reset")
+        self._grasp = ActionClient(node, GraspAtKeypoint, "grasp_at_keypoint")
+
+    def wait_for_nodes(self) -> None:
+        """Waits until the cell, the perception and the grasp server are there.
+
+        Raises:
+            DeviceUnavailableError: one of them does not appear; the message names it.
+        """
+        checks: dict[str, Callable[[], bool]] = {
+            "/clock": lambda: bool(self._recorder.recording.clock),
+            "service sim/reset": self._reset.service_is_ready,
+            "action grasp_at_keypoint": self._grasp.server_is_ready,
+            "topic sim/ground_truth": lambda: bool(self._recorder.recording.truth),
+            "topic keypoints": lambda: bool(self._recorder.recording.keypoints),
+        }
+        self._display.line("waiting for " + ", ".join(checks))
+        deadline = time.monotonic() + self._params.startup_timeout_s
+        for name, there in checks.items():
+            if not self._wait(there, wall_s=max(deadline - time.monotonic(), 0.1)):
+                raise DeviceUnavailableError(
+                    f"{name} did not appear within {self._params.startup_timeout_s:g} s"
+                )
+
+    def run_trial(self, index: int, seed: int) -> tuple[Trial, Recording]:
+        """Resets the scene, grasps once and judges.
+
+        Args:
+            index: number of the trial from 0, for the display.
+            seed: of the scene.
+
+        Raises:
+            DeviceUnavailableError: the cell does not answer the reset.
+            DataError: the cell refuses the reset.
+        """
+        self._display.trial(index, seed)
+        self._reset_scene(seed)
+        recording = self._recorder.start()
+        self._await_keypoint(recording)
+        trial = Trial(seed=seed)
+        started_s, started_wall = self._recorder.now_s, time.monotonic()
+        result = self._send_and_follow(trial, recording, started_s)
+        ended_s = self._recorder.now_s
+        trial.duration_s = round(ended_s - started_s, 3)
+        trial.wall_duration_s = round(time.monotonic() - started_wall, 3)
+        if result is not None:
+            _fill_in(trial, result)
+        # Watch the hold before anything is judged: a slow slip shows only now.
+        self._wait(
+            lambda: self._recorder.now_s >= ended_s + self._params.hold_time_s,
+            wall_s=10.0 + 3.0 * self._params.hold_time_s,
+        )
+        self._measure(trial, recording, result, ended_s)
+        self._display.outcome(trial)
+        return trial, recording
+
+    def _reset_scene(self, seed: int) -> None:
+        reply = self._call(self._reset.call_async(ResetScene.Request(seed=seed)), "sim/reset")
+        if not reply.success:
+            raise DataError(f"sim/reset refused seed {seed}: {reply.message}")
+
+    def _await_keypoint(self, recording: Recording) -> bool:
+        """Waits for the keypoint in an image exposed after the reset.
+
+        Without it the goal is sent all the same: the server knows why it cannot serve it.
+        """
+        reset_s, name = self._recorder.now_s, self._params.keypoint
+
+        def seen() -> bool:
+            return any(
+                found.stamp_s > reset_s
+                and name in found.names
+                and found.valid[found.names.index(name)]
+                for found in recording.keypoints
+            )
+
+        limit_s = self._params.perception_timeout_s
+        return self._wait(seen, sim_s=limit_s, wall_s=3.0 * limit_s + 5.0)
+
+    def _send_and_follow(
+        self, trial: Trial, recording: Recording, started_s: float
+    ) -> GraspAtKeypoint.Result | None:
+        goal = GraspAtKeypoint.Goal(
+            object_id=self._params.object_id,
+            keypoint=self._params.keypoint,
+            toward_keypoint=self._params.toward_keypoint,
+        )
+
+        def follow(message: Any) -> None:
+            self._on_feedback(recording, message.feedback, started_s)
+
+        sent = self._grasp.send_goal_async(goal, feedback_callback=follow)
+        handle = self._call(sent, "grasp_at_keypoint")
+        if not handle.accepted:
+            trial.message = "the server rejected the goal"
+            return None
+        future = handle.get_result_async()
+        limits = {"sim_s": self._params.trial_timeout_s, "wall_s": self._params.wall_timeout_s}
+        if not self._wait(future.done, **limits):
+            self._call(handle.cancel_goal_async(), "cancelling the goal")
+            self._wait(future.done, wall_s=CANCEL_TIMEOUT_S)
+            trial.message = f"no result after {self._recorder.now_s - started_s:.1f} s: cancelled"
+            return None
+        reply = future.result()
+        if reply.status not in (GoalStatus.STATUS_SUCCEEDED, GoalStatus.STATUS_ABORTED):
+            trial.message = f"the goal ended with status {reply.status}"
+        return reply.result
+
+    def _on_feedback(self, recording: Recording, feedback: Any, started_s: float) -> None:
+        now_s, before = self._recorder.now_s, recording.feedback
+        changed = not before or before[-1].phase != feedback.phase
+        before.append(Feedback(now_s, feedback.phase, float(feedback.progress)))
+        if changed:
+            error, confidence = keypoint_error_at_grasp(recording, self._params.keypoint, now_s)
+            self._display.phase(now_s - started_s, feedback.phase, error, confidence)
+
+    def _measure(
+        self,
+        trial: Trial,
+        recording: Recording,
+        result: GraspAtKeypoint.Result | None,
+        ended_s: float,
+    ) -> None:
+        name = self._params.keypoint
+        error, confidence = keypoint_error_at_grasp(recording, name, ended_s)
+        trial.keypoint_error_mm, trial.keypoint_confidence = error, confidence
+        if result is not None and result.grasp_pose.header.frame_id == self._params.base_frame:
+            position = position_of(result.grasp_pose.pose.position)
+            trial.grasp_error_mm = grasp_error_mm(recording, name, position, ended_s)
+        trial.success, trial.judgement = judge(trial, recording, ended_s, self._params)
+
+    def _call(self, future: Future, what: str) -> Any:
+        if not self._wait(future.done, wall_s=self._params.startup_timeout_s):
+            raise DeviceUnavailableError(
+                f"{what}: no answer within {self._params.startup_timeout_s:g} s"
+            )
+        return future.result()
+
+    def _wait(self, condition: Callable[[], bool], *, wall_s: float, sim_s: float = np.inf) -> bool:
+        """Serves callbacks until a condition holds; False when the time is over before."""
+        wall_limit = time.monotonic() + wall_s
+        sim_limit = self._recorder.now_s + sim_s
+        while not condition():
+            if time.monotonic() >= wall_limit or self._recorder.now_s >= sim_limit:
+                return False
+            self._executor.spin_once(timeout_sec=0.1)
+        return True
+
+
+def _fill_in(trial: Trial, result: GraspAtKeypoint.Result) -> None:
+    trial.code = int(result.code)
+    known = {int(code): code.name for code in GraspCode}
+    trial.code_name = known.get(trial.code, f"code {trial.code}")
+    trial.holding = Holding(result.holding).name
+    trial.phase = result.phase
+    trial.message = result.message or trial.message
+    trial.width_mm = to_mm(float(result.width))
