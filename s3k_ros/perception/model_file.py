@@ -16,7 +16,7 @@ from typing import Protocol
 import numpy as np
 import onnx
 import onnx.utils
-import onnxruntime  # type: ignore[import-untyped]
+import onnxruntime
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from numpy.typing import NDArray
 
@@ -39,6 +39,7 @@ __all__ = [
     "UncertaintyDescription",
     "WeightDescription",
     "attach_description",
+    "read_description",
 ]
 
 FloatArray = NDArray[np.float32]
@@ -57,21 +58,26 @@ class KeypointModel:
     """A model that is ready to run.
 
     Attributes:
-        name: object and the first digits of the file's hash, for messages.
+        name: the file's name without its ending.
         sha256: hash of the file, hexadecimal.
         description: what the file says about itself.
         coarse, crop: the two stages.
     """
 
     def __init__(
-        self, description: ModelDescription, coarse: Network, crop: Network, sha256: str = ""
+        self,
+        description: ModelDescription,
+        coarse: Network,
+        crop: Network,
+        name: str = "",
+        sha256: str = "",
     ) -> None:
         """Combines the parts; `load` is the usual way."""
         self.description = description
         self.coarse = coarse
         self.crop = crop
+        self.name = name or description.object_id
         self.sha256 = sha256
-        self.name = f"{description.object_id}-{sha256[:8]}" if sha256 else description.object_id
 
     @classmethod
     def load(cls, path: str | Path, threads: int = 2, provider: str = CPU) -> KeypointModel:
@@ -87,10 +93,7 @@ class KeypointModel:
                 itself, or the provider is not available; the message names file and fault.
         """
         path = Path(path)
-        try:
-            data = path.read_bytes()
-        except OSError as error:
-            raise ConfigurationError(f"model file {path}: {error.strerror or error}") from None
+        data = _read(path)
         try:
             model = _parse(data)
             description = _description(model)
@@ -101,7 +104,7 @@ class KeypointModel:
         except ConfigurationError as error:
             raise ConfigurationError(f"model file {path}: {error}") from None
         digest = hashlib.sha256(data).hexdigest()
-        return cls(description, stages["coarse"], stages["crop"], digest)
+        return cls(description, stages["coarse"], stages["crop"], path.stem, digest)
 
     def check_keypoints(self, expected: Sequence[str]) -> None:
         """Refuses a model of other keypoints than the configuration names.
@@ -117,12 +120,33 @@ class KeypointModel:
             )
 
 
+def read_description(path: str | Path) -> ModelDescription:
+    """What a model file says about itself, without loading its networks.
+
+    Raises:
+        ConfigurationError: as `KeypointModel.load`, except for faults of the networks.
+    """
+    try:
+        return _description(_parse(_read(Path(path))))
+    except ConfigurationError as error:
+        message = str(error)
+        known = message.startswith("model file")
+        raise ConfigurationError(message if known else f"model file {path}: {error}") from None
+
+
 def attach_description(model: onnx.ModelProto, description: ModelDescription) -> None:
     """Writes the description into the model's metadata, replacing an older one."""
     kept = [entry for entry in model.metadata_props if entry.key != METADATA_KEY]
     del model.metadata_props[:]
     model.metadata_props.extend(kept)
     model.metadata_props.add(key=METADATA_KEY, value=description.to_json())
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ConfigurationError(f"model file {path}: {error.strerror or error}") from None
 
 
 def _parse(data: bytes) -> onnx.ModelProto:

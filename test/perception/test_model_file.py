@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import json
 import pickle
 from pathlib import Path
@@ -11,7 +12,12 @@ import pytest
 from support.synthetic_model import KEYPOINTS, build_model, description, write_model
 
 from s3k_ros.errors import ConfigurationError
-from s3k_ros.perception.model_file import METADATA_KEY, KeypointModel, ModelDescription
+from s3k_ros.perception.model_file import (
+    METADATA_KEY,
+    KeypointModel,
+    ModelDescription,
+    read_description,
+)
 
 
 @pytest.fixture
@@ -57,10 +63,20 @@ def test_description_survives_the_round_trip_through_json() -> None:
 def test_model_loads_and_runs_both_stages_on_batches(path: Path) -> None:
     model = KeypointModel.load(path)
     assert model.description == description()
-    assert model.name == f"plush_fox-{model.sha256[:8]}"
+    assert model.name == "model"
+    assert model.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
     for count in (1, 4):
         assert model.coarse(np.zeros((count, 3, 120, 160), np.float32)).shape == (count, 5, 60, 80)
         assert model.crop(np.zeros((count, 3, 128, 128), np.float32)).shape == (count, 5, 64, 64)
+
+
+def test_description_can_be_read_without_the_networks(path: Path, tmp_path: Path) -> None:
+    assert read_description(path) == description()
+    with pytest.raises(ConfigurationError, match="No such file"):
+        read_description(tmp_path / "none.onnx")
+    (tmp_path / "bad.onnx").write_bytes(path.read_bytes()[:100])
+    with pytest.raises(ConfigurationError, match=r"bad\.onnx.*truncated"):
+        read_description(tmp_path / "bad.onnx")
 
 
 def test_missing_file_is_refused(tmp_path: Path) -> None:

@@ -1,0 +1,230 @@
+"""3D keypoints from the keypoints of several views, with a status in place of a bad position."""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import chdtri
+
+from s3k_ros.errors import DataError
+from s3k_ros.geometry.camera import Camera
+from s3k_ros.geometry.triangulation import Triangulation, TriangulationStatus, triangulate
+from s3k_ros.params.perception import TriangulationParameters
+from s3k_ros.perception.description import ModelDescription
+from s3k_ros.perception.detector import ViewKeypoints
+
+Array = NDArray[np.float64]
+BoolArray = NDArray[np.bool_]
+
+# Confidences of exactly 0 or 1 would be certain beyond all evidence.
+_MIN_PROBABILITY = 1e-4
+
+
+class Status(enum.IntEnum):
+    """What a 3D keypoint is worth; the values of Keypoint3D.status."""
+
+    OK = 0
+    PREDICTED = 1
+    TOO_FEW_VIEWS = 2
+    LOW_CONFIDENCE = 3
+    INCONSISTENT = 4
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class KeypointEstimate:
+    """One keypoint in space.
+
+    Attributes:
+        name: the keypoint's name.
+        status: OK, or why there is no position.
+        position: (3,) base frame, metres; NaN unless OK.
+        covariance: (3, 3) of the position's error, m^2; NaN unless OK.
+        confidence: calibrated probability of no gross error; 0 when no views could be combined.
+        reprojection_error: RMS over the views used, px; NaN unless OK.
+        views_used: bit i set when view i took part; also set for the views that were found
+            inconsistent or too unsure together.
+    """
+
+    name: str
+    status: Status
+    position: Array
+    covariance: Array
+    confidence: float
+    reprojection_error: float
+    views_used: int
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Views:
+    """All views stacked: C views, K keypoints."""
+
+    pixels: Array
+    covariances: Array
+    confidences: Array
+    weights: Array
+
+
+class KeypointTriangulator:
+    """Combines the views of one set into 3D keypoints.
+
+    Args:
+        names: K keypoint names.
+        params: thresholds and calibration errors.
+        common_mode: (K, 3, 3) m^2, the error that all views share, from the model's description;
+            zero by default.
+
+    Raises:
+        DataError: ``common_mode`` does not fit the names.
+    """
+
+    def __init__(
+        self,
+        names: Sequence[str],
+        params: TriangulationParameters | None = None,
+        common_mode: Array | None = None,
+    ) -> None:
+        """Checks that names and matrices fit each other."""
+        self.names = tuple(names)
+        self.params = params or TriangulationParameters()
+        shape = (len(self.names), 3, 3)
+        shared = np.zeros(shape) if common_mode is None else np.array(common_mode, np.float64)
+        if shared.shape != shape:
+            raise DataError(f"common_mode has shape {shared.shape}, expected {shape}")
+        self._common_mode: Array = shared + self.params.calibration_error_m**2 * np.eye(3)
+
+    @classmethod
+    def from_description(
+        cls, description: ModelDescription, params: TriangulationParameters | None = None
+    ) -> KeypointTriangulator:
+        """The triangulator for a model's keypoints."""
+        common_mode = np.array(description.uncertainty.common_mode)
+        return cls(description.keypoints, params, common_mode)
+
+    def estimate(
+        self, cameras: Sequence[Camera], views: Sequence[ViewKeypoints | None]
+    ) -> list[KeypointEstimate]:
+        """Triangulates every keypoint from the views that can be used.
+
+        A view takes no part when it is None, not finite, less confident than
+        ``min_view_confidence`` or has the point behind its camera. When the views left disagree
+        more than their covariances allow (chi-square), the one that disagrees most is dropped if
+        three or more are left; otherwise the keypoint is INCONSISTENT.
+
+        Args:
+            cameras: C cameras, for the images in which the keypoints were found.
+            views: C views with K keypoints each, or None.
+
+        Raises:
+            DataError: another number of views than of cameras, or of keypoints than of names.
+        """
+        stacked = self._stack(cameras, views)
+        seen = np.isfinite(stacked.pixels).all(axis=-1)
+        usable = seen & (stacked.confidences >= self.params.min_view_confidence)
+        result, used = self._solve(cameras, stacked, usable)
+        consistent = self._consistent(result, used)
+        for _ in range(self.params.max_dropped_views):
+            suspect = ~consistent & (used.sum(axis=0) >= 4)
+            if not suspect.any():
+                break
+            worst = np.nan_to_num(result.mahalanobis, nan=-1.0).argmax(axis=0)
+            keypoints = np.flatnonzero(suspect)
+            usable = used.copy()
+            usable[worst[keypoints], keypoints] = False
+            result, used = self._solve(cameras, stacked, usable)
+            consistent = self._consistent(result, used)
+        return self._estimates(stacked, seen, result, used, consistent)
+
+    def _stack(self, cameras: Sequence[Camera], views: Sequence[ViewKeypoints | None]) -> _Views:
+        shape = (len(views), len(self.names))
+        if len(cameras) != len(views):
+            raise DataError(f"{len(views)} views, but {len(cameras)} cameras")
+        pixels, confidences = np.full((*shape, 2), np.nan), np.zeros(shape)
+        covariances, weights = np.full((*shape, 2, 2), np.nan), np.zeros(shape)
+        for i, view in enumerate(views):
+            if view is None:
+                continue
+            if view.pixels.shape != (shape[1], 2):
+                raise DataError(f"view {i} has {len(view.pixels)} keypoints, expected {shape[1]}")
+            pixels[i], covariances[i] = view.pixels, view.covariances
+            confidences[i] = np.nan_to_num(view.confidences, nan=0.0)
+            weights[i] = confidences[i] if view.weights is None else view.weights
+        covariances += self.params.calibration_error_px**2 * np.eye(2)
+        # Eq. 2 only starts the refinement: a weight of zero must not take a confident view away.
+        return _Views(pixels, covariances, confidences, np.maximum(np.nan_to_num(weights), 1e-6))
+
+    def _solve(
+        self, cameras: Sequence[Camera], views: _Views, usable: BoolArray
+    ) -> tuple[Triangulation, BoolArray]:
+        weights = np.where(usable, views.weights, 0.0)
+        result = triangulate(cameras, views.pixels, views.covariances, weights, self._common_mode)
+        return result, result.views_used.T
+
+    def _consistent(self, result: Triangulation, used: BoolArray) -> BoolArray:
+        """(K,) whether the views agree: good ones fail with ``inconsistency_probability``."""
+        freedom = np.maximum(2 * used.sum(axis=0) - 3, 1)
+        limit = chdtri(freedom, self.params.inconsistency_probability)
+        return np.asarray(result.chi_square <= limit)
+
+    def _estimates(
+        self,
+        views: _Views,
+        seen: BoolArray,
+        result: Triangulation,
+        used: BoolArray,
+        consistent: BoolArray,
+    ) -> list[KeypointEstimate]:
+        confidences = self._confidences(views.confidences, result, used)
+        estimates = []
+        for k, name in enumerate(self.names):
+            solved = result.status[k] == TriangulationStatus.OK
+            if solved:
+                unsure = confidences[k] < self.params.min_confidence
+                status = Status.LOW_CONFIDENCE if unsure else Status.OK
+                status = status if consistent[k] else Status.INCONSISTENT
+            else:
+                status = self._without_position(seen[:, k], views.confidences[:, k], result, k)
+            good = status == Status.OK
+            estimates.append(
+                KeypointEstimate(
+                    name=name,
+                    status=status,
+                    position=result.points[k] if good else np.full(3, np.nan),
+                    covariance=result.covariances[k] if good else np.full((3, 3), np.nan),
+                    confidence=float(confidences[k]) if solved else 0.0,
+                    reprojection_error=float(result.reprojection_error[k]) if good else np.nan,
+                    views_used=sum(1 << int(i) for i in np.flatnonzero(used[:, k])),
+                )
+            )
+        return estimates
+
+    def _without_position(
+        self, seen: BoolArray, confidences: Array, result: Triangulation, k: int
+    ) -> Status:
+        """Why triangulation gave nothing: views that meet nowhere, too few, or too unsure."""
+        confident = seen & (confidences >= self.params.min_view_confidence)
+        if confident.sum() >= 2 and result.status[k] == TriangulationStatus.DEGENERATE:
+            return Status.TOO_FEW_VIEWS  # the same view twice, as far as depth goes
+        if confident.sum() >= 2:
+            return Status.INCONSISTENT
+        return Status.LOW_CONFIDENCE if seen.sum() >= 2 else Status.TOO_FEW_VIEWS
+
+    def _confidences(self, confidences: Array, result: Triangulation, used: BoolArray) -> Array:
+        """(K,) probabilities: what the views say on average, and how far they agree.
+
+        The log-odds of the views are averaged rather than added, since views share their errors (a
+        mirrored pose fools all of them). Each degree of freedom in which they agree adds
+        ``agreement_gain``; the chi-square beyond its expectation costs ``disagreement_loss`` a unit.
+        """
+        probability = np.clip(confidences, _MIN_PROBABILITY, 1.0 - _MIN_PROBABILITY)
+        odds = np.where(used, np.log(probability / (1.0 - probability)), 0.0)
+        count = np.maximum(used.sum(axis=0), 1)
+        freedom = np.maximum(2 * count - 3, 0)
+        excess = np.maximum(np.nan_to_num(result.chi_square) - freedom, 0.0)
+        total = odds.sum(axis=0) / count + self.params.agreement_gain * freedom
+        total = total - self.params.disagreement_loss * excess
+        combined: Array = 1.0 / (1.0 + np.exp(-np.clip(total, -50.0, 50.0)))
+        return combined

@@ -1,0 +1,231 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from support.rigs import make_rig
+from support.synthetic_model import description
+
+from s3k_ros.errors import ConfigurationError, DataError
+from s3k_ros.geometry.camera import Camera
+from s3k_ros.params.perception import TriangulationParameters
+from s3k_ros.perception.detector import ViewKeypoints
+from s3k_ros.perception.triangulator import KeypointEstimate, KeypointTriangulator, Status
+
+NAMES = ("head", "tail")
+POINTS = np.array([[0.62, 0.03, 0.08], [0.55, -0.04, 0.02]])
+
+
+def make_views(
+    cameras: list[Camera], points: np.ndarray = POINTS, noise_px: float = 0.0, seed: int = 0
+) -> list[ViewKeypoints | None]:
+    """Perfect or noisy views of confidence 0.9 and error variance 1 px^2."""
+    rng = np.random.default_rng(seed)
+    count = len(points)
+    return [
+        ViewKeypoints(
+            camera.project(points) + noise_px * rng.normal(size=(count, 2)),
+            np.broadcast_to(np.eye(2), (count, 2, 2)).copy(),
+            np.full(count, 0.9),
+        )
+        for camera in cameras
+    ]
+
+
+def changed(
+    views: list[ViewKeypoints | None],
+    view: int,
+    keypoint: int,
+    shift: tuple[float, float] = (0.0, 0.0),
+    confidence: float = 0.9,
+) -> list[ViewKeypoints | None]:
+    old = views[view]
+    assert old is not None
+    pixels, confidences = old.pixels.copy(), old.confidences.copy()
+    pixels[keypoint] += shift
+    confidences[keypoint] = confidence
+    result = list(views)
+    result[view] = ViewKeypoints(pixels, old.covariances, confidences)
+    return result
+
+
+def assert_refused(estimate: KeypointEstimate, status: Status) -> None:
+    assert estimate.status == status
+    assert np.isnan(estimate.position).all()
+    assert np.isnan(estimate.covariance).all()
+    assert np.isnan(estimate.reprojection_error)
+
+
+def test_perfect_views_give_the_positions() -> None:
+    cameras = make_rig("plumb_bob")
+    estimates = KeypointTriangulator(NAMES).estimate(cameras, make_views(cameras))
+    for estimate, name, point in zip(estimates, NAMES, POINTS, strict=True):
+        assert estimate.name == name
+        assert estimate.status == Status.OK
+        assert np.allclose(estimate.position, point, atol=1e-8)
+        assert estimate.views_used == 0b1111
+        assert estimate.confidence > 0.9
+        assert estimate.reprojection_error < 1e-4
+
+
+@pytest.mark.parametrize("missing", [[0], [1, 2], [0, 3]])
+def test_missing_views_still_give_the_positions(missing: list[int]) -> None:
+    cameras = make_rig()
+    views = [None if i in missing else view for i, view in enumerate(make_views(cameras))]
+    for estimate, point in zip(
+        KeypointTriangulator(NAMES).estimate(cameras, views), POINTS, strict=True
+    ):
+        assert estimate.status == Status.OK
+        assert np.allclose(estimate.position, point, atol=1e-8)
+        assert estimate.views_used == sum(1 << i for i in range(4) if i not in missing)
+
+
+@pytest.mark.parametrize("left", [0, 1])
+def test_fewer_than_two_views_are_too_few(left: int) -> None:
+    cameras = make_rig()
+    views = [view if i < left else None for i, view in enumerate(make_views(cameras))]
+    for estimate in KeypointTriangulator(NAMES).estimate(cameras, views):
+        assert_refused(estimate, Status.TOO_FEW_VIEWS)
+        assert estimate.confidence == 0.0
+        assert estimate.views_used == 0
+
+
+def test_same_camera_twice_is_one_view() -> None:
+    camera = make_rig()[0]
+    views = make_views([camera, camera])
+    for estimate in KeypointTriangulator(NAMES).estimate([camera, camera], views):
+        assert_refused(estimate, Status.TOO_FEW_VIEWS)
+
+
+def test_unsure_view_is_left_out() -> None:
+    cameras = make_rig()
+    views = changed(make_views(cameras), 2, 0, (80.0, 0.0), confidence=0.05)
+    head, tail = KeypointTriangulator(NAMES).estimate(cameras, views)
+    assert head.views_used == 0b1011
+    assert np.allclose(head.position, POINTS[0], atol=1e-8)
+    assert tail.views_used == 0b1111
+
+
+def test_only_unsure_views_are_low_confidence() -> None:
+    cameras = make_rig()
+    views = make_views(cameras)
+    for i in range(4):
+        views = changed(views, i, 0, confidence=0.1)
+    head, tail = KeypointTriangulator(NAMES).estimate(cameras, views)
+    assert_refused(head, Status.LOW_CONFIDENCE)
+    assert tail.status == Status.OK
+
+
+def test_views_that_agree_but_are_half_sure_are_low_confidence() -> None:
+    cameras = make_rig()[:2]
+    views = make_views(cameras)
+    for i in range(2):
+        views = changed(views, i, 0, confidence=0.3)
+    head, tail = KeypointTriangulator(NAMES).estimate(cameras, views)
+    assert_refused(head, Status.LOW_CONFIDENCE)
+    assert 0.2 < head.confidence < 0.5
+    assert tail.status == Status.OK
+
+
+@pytest.mark.parametrize("liar", range(4))
+@pytest.mark.parametrize("shift", [(30.0, 0.0), (0.0, -30.0), (25.0, 25.0)])
+def test_one_lying_view_of_four_is_dropped(liar: int, shift: tuple[float, float]) -> None:
+    cameras = make_rig("plumb_bob")
+    views = changed(make_views(cameras), liar, 0, shift)
+    head, tail = KeypointTriangulator(NAMES).estimate(cameras, views)
+    assert head.status == Status.OK
+    assert head.views_used == 0b1111 & ~(1 << liar)
+    assert np.allclose(head.position, POINTS[0], atol=1e-8)
+    assert tail.views_used == 0b1111
+
+
+def test_two_lying_views_of_four_are_inconsistent() -> None:
+    cameras = make_rig()
+    views = changed(make_views(cameras), 0, 0, (40.0, 0.0))
+    views = changed(views, 1, 0, (0.0, 35.0))
+    head, tail = KeypointTriangulator(NAMES).estimate(cameras, views)
+    assert_refused(head, Status.INCONSISTENT)
+    assert head.confidence < 0.01
+    assert tail.status == Status.OK
+
+
+def test_one_lying_view_of_three_is_inconsistent() -> None:
+    cameras = make_rig()[:3]
+    views = changed(make_views(cameras), 1, 0, (30.0, 20.0))
+    head, tail = KeypointTriangulator(NAMES).estimate(cameras, views)
+    assert_refused(head, Status.INCONSISTENT)
+    assert head.views_used == 0b111
+    assert tail.status == Status.OK
+
+
+def test_no_view_is_dropped_when_the_parameter_says_so() -> None:
+    cameras = make_rig()
+    views = changed(make_views(cameras), 1, 0, (30.0, 0.0))
+    params = TriangulationParameters(max_dropped_views=0)
+    head, _ = KeypointTriangulator(NAMES, params).estimate(cameras, views)
+    assert_refused(head, Status.INCONSISTENT)
+
+
+def test_good_views_are_called_inconsistent_as_rarely_as_promised() -> None:
+    cameras = make_rig()
+    params = TriangulationParameters(
+        inconsistency_probability=0.05, calibration_error_px=0.0, max_dropped_views=0
+    )
+    count = 4000
+    points = np.array([0.6, 0.0, 0.05]) + np.random.default_rng(3).uniform(-0.1, 0.1, (count, 3))
+    triangulator = KeypointTriangulator([str(i) for i in range(count)], params)
+    views = make_views(cameras, points, noise_px=1.0)
+    estimates = triangulator.estimate(cameras, views)
+    share = np.mean([estimate.status == Status.INCONSISTENT for estimate in estimates])
+    # Standard error of a share of 5 % among 4,000: 0.35 %.
+    assert 0.036 < share < 0.064
+
+
+def test_calibration_error_and_common_mode_widen_the_covariance() -> None:
+    cameras = make_rig()
+    views = make_views(cameras)
+    none = TriangulationParameters(calibration_error_px=0.0)
+    plain = KeypointTriangulator(NAMES, none).estimate(cameras, views)[0].covariance
+    pixels = TriangulationParameters(calibration_error_px=1.0)  # doubles the variance of 1 px^2
+    assert np.allclose(
+        KeypointTriangulator(NAMES, pixels).estimate(cameras, views)[0].covariance, 2.0 * plain
+    )
+    metres = TriangulationParameters(calibration_error_px=0.0, calibration_error_m=0.003)
+    shared = np.broadcast_to(np.diag([1e-6, 2e-6, 3e-6]), (2, 3, 3))
+    both = KeypointTriangulator(NAMES, metres, shared).estimate(cameras, views)[0].covariance
+    assert np.allclose(both, plain + 9e-6 * np.eye(3) + shared[0])
+
+
+def test_description_brings_names_and_common_mode() -> None:
+    triangulator = KeypointTriangulator.from_description(description())
+    assert triangulator.names == description().keypoints
+
+
+def test_agreement_raises_and_disagreement_lowers_the_confidence() -> None:
+    cameras = make_rig()
+    triangulator = KeypointTriangulator(NAMES)
+    two = triangulator.estimate(cameras[:2], make_views(cameras[:2]))[0].confidence
+    four = triangulator.estimate(cameras, make_views(cameras))[0].confidence
+    bent = triangulator.estimate(cameras, changed(make_views(cameras), 0, 0, (5.0, 0.0)))[0]
+    assert 0.9 < two < four < 1.0
+    assert bent.status == Status.OK
+    assert bent.confidence < four
+
+
+def test_misfitting_inputs_are_refused() -> None:
+    cameras = make_rig()
+    views = make_views(cameras)
+    with pytest.raises(DataError, match="cameras"):
+        KeypointTriangulator(NAMES).estimate(cameras[:3], views)
+    with pytest.raises(DataError, match="keypoints"):
+        KeypointTriangulator(("a", "b", "c")).estimate(cameras, views)
+    with pytest.raises(DataError, match="common_mode"):
+        KeypointTriangulator(NAMES, common_mode=np.zeros((3, 3, 3)))
+
+
+@pytest.mark.parametrize(
+    "values",
+    [{"min_confidence": 1.5}, {"calibration_error_px": float("nan")}, {"max_dropped_views": -1}],
+)
+def test_parameters_out_of_range_are_refused(values: dict[str, float]) -> None:
+    with pytest.raises(ConfigurationError, match=next(iter(values))):
+        TriangulationParameters.from_mapping(values)
