@@ -1,0 +1,121 @@
+"""What the labelled samples say about the object's shape: distances and handedness.
+
+Consistency alone cannot see a shape that shrinks towards its centre, nor left and right swapped in
+every view. Both show in the labelled samples: the range of each distance between two keypoints
+(wide for a limb that bends), and the sense of rotation of three keypoints seen from above or of
+four in space, where that sense is the same in every labelled sample.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from itertools import combinations
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+Array = npt.NDArray[np.float64]
+
+# A sense of rotation counts when its smallest labelled value is this part of the median value.
+_CLEAR = 0.25
+
+
+@dataclasses.dataclass(frozen=True)
+class ShapePrior:
+    """Distances (K, K) in m and handedness of keypoints.
+
+    Attributes:
+        low, high: (K, K) labelled range of each distance, NaN where never labelled together.
+        turns: rows (i, j, k, sign, margin): twice the area of the triangle seen from above.
+        volumes: rows (i, j, k, l, sign, margin): six times the signed volume.
+        tolerance: how far a distance may leave its range, m.
+    """
+
+    low: Tensor
+    high: Tensor
+    turns: tuple[tuple[int, int, int, float, float], ...]
+    volumes: tuple[tuple[int, int, int, int, float, float], ...]
+    tolerance: float
+
+    @classmethod
+    def from_points(cls, points: Array, tolerance: float) -> ShapePrior:
+        """Learns the prior from labelled keypoints (N, K, 3), NaN where unknown."""
+        distances = np.linalg.norm(points[:, :, None] - points[:, None], axis=-1)
+        with np.errstate(all="ignore"):
+            low = np.where(np.isfinite(distances), distances, np.inf).min(0)
+            high = np.where(np.isfinite(distances), distances, -np.inf).max(0)
+        count = points.shape[1]
+        turns, volumes = [], []
+        for triple in combinations(range(count), 3):
+            clear = _clear_sign(_turn(*(points[:, i] for i in triple)))
+            if clear:
+                turns.append((*triple, *clear))
+        for quad in combinations(range(count), 4):
+            clear = _clear_sign(_volume(*(points[:, i] for i in quad)))
+            if clear:
+                volumes.append((*quad, *clear))
+        return cls(
+            torch.from_numpy(low).float(),
+            torch.from_numpy(high).float(),
+            tuple(turns),
+            tuple(volumes),
+            tolerance,
+        )
+
+    def distance_penalty(self, i: int, j: int, distance: Tensor) -> Tensor:
+        """0 inside the labelled range, 1 at one tolerance outside, at most 4; any shape."""
+        low, high = float(self.low[i, j]), float(self.high[i, j])
+        if not (np.isfinite(low) and np.isfinite(high)):
+            return torch.zeros_like(distance)
+        outside = torch.relu(low - distance) + torch.relu(distance - high)
+        return torch.clamp((outside / self.tolerance) ** 2, max=4.0)
+
+    def handedness_penalty(self, points: Tensor) -> Tensor:
+        """Mean hinge (...) over the clear senses of rotation of points (..., K, 3).
+
+        0: all clearly as labelled; 1 or more: reversed. Terms with an unknown (NaN) point do not
+        count.
+        """
+        terms = [
+            (margin - sign * _turn(*(points[..., n, :] for n in (i, j, k)))) / margin
+            for i, j, k, sign, margin in self.turns
+        ]
+        terms += [
+            (margin - sign * _volume(*(points[..., n, :] for n in (i, j, k, m)))) / margin
+            for i, j, k, m, sign, margin in self.volumes
+        ]
+        if not terms:
+            return torch.zeros(points.shape[:-2])
+        stacked = torch.stack(terms, -1)
+        known = torch.isfinite(stacked)
+        hinge = torch.where(known, torch.clamp(stacked, 0.0, 3.0), torch.zeros_like(stacked))
+        return hinge.sum(-1) / known.sum(-1).clamp(min=1)
+
+
+def _turn(a, b, c):  # type: ignore[no-untyped-def]
+    """Z part of (b - a) x (c - a), for arrays or tensors (..., 3)."""
+    p, q = b - a, c - a
+    return p[..., 0] * q[..., 1] - p[..., 1] * q[..., 0]
+
+
+def _volume(a, b, c, d):  # type: ignore[no-untyped-def]
+    """(b - a) x (c - a) . (d - a), for arrays or tensors (..., 3)."""
+    p, q, r = b - a, c - a, d - a
+    x = p[..., 1] * q[..., 2] - p[..., 2] * q[..., 1]
+    y = p[..., 2] * q[..., 0] - p[..., 0] * q[..., 2]
+    z = p[..., 0] * q[..., 1] - p[..., 1] * q[..., 0]
+    return x * r[..., 0] + y * r[..., 1] + z * r[..., 2]
+
+
+def _clear_sign(values: Array) -> tuple[float, float] | None:
+    """(sign, margin) when all finite values share a sign by a clear margin, else None."""
+    values = values[np.isfinite(values)]
+    if len(values) < 3:  # two agree by chance
+        return None
+    smallest, median = float(np.abs(values).min()), float(np.median(np.abs(values)))
+    same = bool((values > 0).all() or (values < 0).all())
+    if not same or smallest < _CLEAR * median:
+        return None
+    return float(np.sign(values[0])), 0.5 * smallest
