@@ -1,0 +1,1 @@
+"""Grasping at a keypoint: pose, kinematics, trajectories and the task's state machine."""

@@ -57,9 +57,7 @@ _NUMBERS = (
 _MAX_OFFSET_M = 0.3
 
 
-def resolve(
-    goal: GraspGoal, grasp: GraspParameters, robot: RobotParameters
-) -> GraspGoal | Refusal:
+def resolve(goal: GraspGoal, grasp: GraspParameters, robot: RobotParameters) -> GraspGoal | Refusal:
     """Fills a goal's gaps from the parameters and checks it.
 
     Returns:
@@ -72,7 +70,11 @@ def resolve(
             GraspCode.INVALID_GOAL, f"toward_keypoint must differ from keypoint {goal.keypoint!r}"
         )
     values = [(name, getattr(goal, name)) for name in _NUMBERS]
-    values += [(f"{name}[{i}]", v) for name in ("approach", "offset") for i, v in enumerate(getattr(goal, name))]
+    values += [
+        (f"{name}[{i}]", v)
+        for name in ("approach", "offset")
+        for i, v in enumerate(getattr(goal, name))
+    ]
     for name, value in values:
         if not math.isfinite(value):
             return Refusal(GraspCode.INVALID_GOAL, f"{name} = {value} must be finite")
@@ -101,9 +103,7 @@ def resolve(
     return dataclasses.replace(goal, approach=unit, **numbers)
 
 
-def check_names(
-    goal: GraspGoal, object_id: str, names: Sequence[str]
-) -> Refusal | None:
+def check_names(goal: GraspGoal, object_id: str, names: Sequence[str]) -> Refusal | None:
     """Whether the running model knows the goal's object and keypoints."""
     if goal.object_id and object_id and goal.object_id != object_id:
         return Refusal(

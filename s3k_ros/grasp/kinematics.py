@@ -20,7 +20,8 @@ _POSITION_TOLERANCE_M = 2e-5
 _ROTATION_TOLERANCE_RAD = 1e-4
 _MAX_ITERATIONS = 80
 _MAX_STEP_RAD = 0.3
-# Squared damping of the least squares: grows with the error, so steps near a singularity stay small.
+# Squared damping of the least squares: it grows with the error, so that steps near a singularity
+# stay small.
 _DAMPING_FLOOR = 1e-8
 _DAMPING_GAIN = 1e-2
 
@@ -141,9 +142,7 @@ class ArmModel:
             ):
                 return joints
             damping = _DAMPING_FLOOR + _DAMPING_GAIN * float(error @ error)
-            step = jacobian.T @ np.linalg.solve(
-                jacobian @ jacobian.T + damping * np.eye(6), error
-            )
+            step = jacobian.T @ np.linalg.solve(jacobian @ jacobian.T + damping * np.eye(6), error)
             step *= min(1.0, _MAX_STEP_RAD / max(float(np.abs(step).max()), 1e-12))
             joints = np.clip(joints + step, self.lower, self.upper)
         return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -250,7 +251,8 @@ class GraspPlanner:
         if way_in is None:
             return Refusal(
                 GraspCode.UNREACHABLE,
-                f"no straight way of {goal.approach_distance_m:g} m to {_text(candidate.pose.translation)}",
+                f"no straight way of {goal.approach_distance_m:g} m to "
+                f"{_text(candidate.pose.translation)}",
             )
         way_in = way_in[::-1]
         hit = self._collision.first_collision(way_in)
@@ -287,7 +289,11 @@ class GraspPlanner:
         if hit is not None:
             return Refusal(GraspCode.IN_COLLISION, f"way up: {hit}")
         lift = path_move(
-            way_up, self._line_speed, self._limits, self._robot.trajectory_step_s, goal.lift_height_m
+            way_up,
+            self._line_speed,
+            self._limits,
+            self._robot.trajectory_step_s,
+            goal.lift_height_m,
         )
         for name, part in (("approach", approach), ("align", align), ("lift", lift)):
             broken = "" if part is None else exceeded(part, self._limits_around(part.positions))
@@ -311,7 +317,7 @@ class GraspPlanner:
         )
 
     def _approach(self, start: ArmState, goal: Array) -> JointTrajectory | Refusal:
-        """To the start of the way in: straight up first when the hand is low, around home if need be."""
+        """To the start of the way in: first up when the hand is low, around home if need be."""
         if start.moving:
             return self._free_move([start.position, goal], start)
         up = self._way_up(start.position)
@@ -326,7 +332,7 @@ class GraspPlanner:
 
     def _free_move(self, via: Sequence[Array], start: ArmState) -> JointTrajectory | Refusal:
         whole: JointTrajectory | None = None
-        for first, second in zip(via[:-1], via[1:], strict=True):
+        for first, second in itertools.pairwise(via):
             state = start if whole is None else ArmState.at_rest(first)
             move = joint_move(
                 first, second, self._limits_around(np.stack([first, second])),
@@ -343,7 +349,7 @@ class GraspPlanner:
         return whole
 
     def _way_up(self, start: Array) -> JointTrajectory | None:
-        """Straight up until the hand is clear of what lies on the table; None when it is already."""
+        """Straight up until the hand is clear of what lies on the table; None when it is."""
         missing = self._grasp.transit_clearance_m - self._collision.hand_clearance(start)
         if missing <= _CLEARANCE_SLACK_M:
             return None

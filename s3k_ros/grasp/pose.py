@@ -59,7 +59,7 @@ def grasp_point(
     It is the keypoint plus the offset; if that is lower than ``lowest``, the hand stops earlier on
     its way in, or stands higher when the way in does not come from above.
     """
-    point = np.asarray(keypoint, float) + np.asarray(offset, float)
+    point: Array = np.asarray(keypoint, float) + np.asarray(offset, float)
     missing = lowest - point[2]
     if missing <= 0.0:
         return point
@@ -67,18 +67,8 @@ def grasp_point(
     if z[2] < -0.5:
         lifted: Array = point + z * (missing / z[2])
         return lifted
-    return point + np.array([0.0, 0.0, missing])
-
-
-def fits_opening(covariance: ArrayLike, closing: ArrayLike, room: float) -> bool:
-    """Whether the 95 % region of a position lies between open jaws.
-
-    Args:
-        covariance: (3, 3) m^2 of the position's error.
-        closing: (3,) unit vector of the closing direction.
-        room: m between the jaws.
-    """
-    return uncertain_width(covariance, closing) <= room
+    raised: Array = point + np.array([0.0, 0.0, missing])
+    return raised
 
 
 def uncertain_width(covariance: ArrayLike, closing: ArrayLike) -> float:
@@ -88,8 +78,10 @@ def uncertain_width(covariance: ArrayLike, closing: ArrayLike) -> float:
     return 2.0 * float(np.sqrt(CHI2_95_3 * max(variance, 0.0)))
 
 
-def straight_line(start: Transform, direction: ArrayLike, distance: float, step: float) -> list[Transform]:
-    """Poses from ``start`` along a direction, evenly spaced by at most ``step``, both ends included."""
+def straight_line(
+    start: Transform, direction: ArrayLike, distance: float, step: float
+) -> list[Transform]:
+    """Poses along a direction, both ends included, evenly spaced by at most ``step`` m."""
     unit = np.asarray(direction, float) / np.linalg.norm(direction)
     count = max(2, int(np.ceil(distance / step)) + 1)
     return [

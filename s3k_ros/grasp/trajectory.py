@@ -81,7 +81,9 @@ class JointTrajectory:
         inside = (self.times > start + 1e-9) & (self.times < stop - 1e-9)
         times = np.concatenate([[start], self.times[inside], [stop]])
         samples = [self.sample(time) for time in times]
-        positions, velocities, accelerations = (np.array(part) for part in zip(*samples, strict=True))
+        positions, velocities, accelerations = (
+            np.array(part) for part in zip(*samples, strict=True)
+        )
         return JointTrajectory(times - start, positions, velocities, accelerations)
 
     def then(self, other: JointTrajectory) -> JointTrajectory:
@@ -105,10 +107,12 @@ def joint_move(
     """The fastest jerk-limited move to a standstill at ``goal``, all joints arriving together.
 
     Args:
-        start, goal: (n,) rad.
+        start: (n,) rad.
+        goal: (n,) rad.
         limits: limits of the joints.
         step: s between points.
-        velocity, acceleration: (n,) state at the start; None stands for rest.
+        velocity: (n,) rad/s at the start; None stands for rest.
+        acceleration: (n,) rad/s^2 at the start; None stands for none.
 
     Raises:
         UnsafeMotionError: no move keeps the limits, positions included.
@@ -133,7 +137,9 @@ def joint_move(
     return JointTrajectory(times, positions, velocities, accelerations)
 
 
-def path_move(path: ArrayLike, speed: float, limits: JointLimits, step: float, length: float) -> JointTrajectory:
+def path_move(
+    path: ArrayLike, speed: float, limits: JointLimits, step: float, length: float
+) -> JointTrajectory:
     """From rest to rest along a path of joint positions that stand for evenly spaced points.
 
     The path's parameter follows a jerk-limited profile (ruckig); its limits are those that keep
@@ -160,9 +166,7 @@ def path_move(path: ArrayLike, speed: float, limits: JointLimits, step: float, l
     times, profile = _profile(length, bound, step)
     along, rate, growth = (profile[:, i : i + 1] for i in range(3))
     d1, d2 = spline(along[:, 0], 1), spline(along[:, 0], 2)
-    return JointTrajectory(
-        times, spline(along[:, 0]), d1 * rate, d2 * rate**2 + d1 * growth
-    )
+    return JointTrajectory(times, spline(along[:, 0]), d1 * rate, d2 * rate**2 + d1 * growth)
 
 
 def hold(position: ArrayLike, duration: float) -> JointTrajectory:
@@ -207,9 +211,7 @@ def _path_limits(
     return velocity, acceleration, share * least(limits.jerk, first)
 
 
-def _profile(
-    length: float, bound: tuple[float, float, float], step: float
-) -> tuple[Array, Array]:
+def _profile(length: float, bound: tuple[float, float, float], step: float) -> tuple[Array, Array]:
     given = ruckig.InputParameter(1)
     given.current_position, given.target_position = [0.0], [length]
     given.max_velocity, given.max_acceleration, given.max_jerk = ([value] for value in bound)

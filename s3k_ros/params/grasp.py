@@ -97,9 +97,7 @@ class GraspParameters(Parameters):
     motion_margin_s: float = param(
         2.0, "A motion may last this much longer than planned.", unit="s", low=0.2, high=30.0
     )
-    planning_timeout_s: float = param(
-        5.0, "Longest planning.", unit="s", low=0.1, high=60.0
-    )
+    planning_timeout_s: float = param(5.0, "Longest planning.", unit="s", low=0.1, high=60.0)
     stop_timeout_s: float = param(
         1.5, "Longest wait for the arm to stand still at the end.", unit="s", low=0.1, high=10.0
     )
@@ -107,9 +105,13 @@ class GraspParameters(Parameters):
         0.25, "Joint states received longer ago than this stop the motion.",
         unit="s", low=0.02, high=5.0,
     )  # fmt: skip
+    robot_timeout_s: float = param(
+        2.0, "Longest wait for joint states and the action servers of arm and gripper.",
+        unit="s", low=0.0, high=60.0,
+    )  # fmt: skip
     # Several goals
     second_goal: str = param(
-        "reject", "What a goal meets while another runs: it ends as BUSY, or the first as PREEMPTED.",
+        "reject", "What a goal meets while another runs: BUSY, or the first ends PREEMPTED.",
         choices=("reject", "preempt"),
     )  # fmt: skip
 
@@ -121,7 +123,9 @@ class GraspParameters(Parameters):
         if sum(v * v for v in self.approach) < 1e-6:
             raise ConfigurationError("GraspParameters.approach must not be the zero vector")
         if any(a >= b for a, b in zip(self.workspace_low_m, self.workspace_high_m, strict=True)):
-            raise ConfigurationError("GraspParameters.workspace_low_m must lie below workspace_high_m")
+            raise ConfigurationError(
+                "GraspParameters.workspace_low_m must lie below workspace_high_m"
+            )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -172,6 +176,10 @@ class RobotParameters(Parameters):
     correction_lead_s: float = param(
         0.15, "A corrected trajectory leaves the running one this long after planning began.",
         unit="s", low=0.02, high=1.0,
+    )  # fmt: skip
+    tool_weight_n: float = param(
+        12.0, "Weight beyond the force sensor, which it feels turn during approach.",
+        unit="N", low=0.0, high=200.0,
     )  # fmt: skip
     # Gripper
     gripper_joint: str = param(

@@ -1,0 +1,75 @@
+"""Small judgements on streams of measurements: standstill and contact."""
+
+from __future__ import annotations
+
+from collections import deque
+
+import numpy as np
+from numpy.typing import NDArray
+
+from s3k_ros.grasp.ports import JointReading, WrenchReading
+
+Array = NDArray[np.float64]
+
+# An arm whose joints moved less than this within the window stands still: 0.02 rad/s.
+_REST_WINDOW_S = 0.1
+_REST_RAD = 0.002
+# Mean over this many samples (30 ms at 100 Hz), so that one noisy sample is no contact.
+_CONTACT_SAMPLES = 3
+_TARE_WINDOW_S = 0.25
+
+
+class RestMonitor:
+    """Whether the arm stands still."""
+
+    def __init__(self) -> None:
+        self._history: deque[JointReading] = deque()
+
+    def update(self, reading: JointReading) -> None:
+        """Takes a reading; the same one twice is taken once."""
+        if self._history and reading.received_at <= self._history[-1].received_at:
+            if reading.received_at < self._history[-1].received_at:
+                self._history.clear()  # simulated time went back
+            else:
+                return
+        self._history.append(reading)
+        while (
+            len(self._history) > 2
+            and self._history[1].received_at < reading.received_at - _REST_WINDOW_S
+        ):
+            self._history.popleft()
+
+    def at_rest(self, now: float) -> bool:
+        """Whether recent readings cover the window and stay together."""
+        if not self._history or now - self._history[-1].received_at > _REST_WINDOW_S:
+            return False
+        last = self._history[-1]
+        if last.received_at - self._history[0].received_at < 0.8 * _REST_WINDOW_S:
+            return False
+        positions = np.array([reading.positions for reading in self._history])
+        return bool(np.ptp(positions, axis=0).max() < _REST_RAD)
+
+
+class ContactMonitor:
+    """The change of the force at the wrist since it was tared."""
+
+    def __init__(self) -> None:
+        self._zero: Array | None = None
+
+    def tare(self, recent: tuple[WrenchReading, ...], now: float) -> None:
+        """Takes the mean of the last quarter of a second as zero."""
+        forces = [r.force for r in recent if now - r.received_at <= _TARE_WINDOW_S]
+        self._zero = np.mean(forces, axis=0) if forces else None
+
+    def change(self, recent: tuple[WrenchReading, ...]) -> float | None:
+        """N, over the last few samples; None without a sensor or before it was tared."""
+        return self._difference([r.force for r in recent[-_CONTACT_SAMPLES:]])
+
+    def load(self, recent: tuple[WrenchReading, ...], now: float) -> float | None:
+        """N, over the last quarter of a second, for a hand that has kept its orientation."""
+        return self._difference([r.force for r in recent if now - r.received_at <= _TARE_WINDOW_S])
+
+    def _difference(self, forces: list[Array]) -> float | None:
+        if self._zero is None or not forces:
+            return None
+        return float(np.linalg.norm(np.mean(forces, axis=0) - self._zero))

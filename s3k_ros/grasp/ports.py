@@ -1,0 +1,129 @@
+"""What a grasp needs from the world. ROS, simulation and tests implement these protocols."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from s3k_ros.grasp.events import ArmFinished, Fault, JawsFinished, NotPlanned, Planned
+from s3k_ros.grasp.gates import KeypointReading
+from s3k_ros.grasp.goal import GraspGoal
+from s3k_ros.grasp.planner import ArmState, GraspPlan, Target
+from s3k_ros.grasp.trajectory import JointTrajectory
+
+Array = NDArray[np.float64]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class JointReading:
+    """Measured joints.
+
+    Attributes:
+        positions: (n,) rad, in the order of the arm's joints.
+        width: m between the jaws; None when the gripper's joint is not in the message.
+        received_at: s on the server's clock.
+    """
+
+    positions: Array
+    width: float | None
+    received_at: float
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class WrenchReading:
+    """Measured force at the wrist: (3,) N in the sensor's frame, and when it came, in s."""
+
+    force: Array
+    received_at: float
+
+
+class Clock(Protocol):
+    """The server's clock: ROS time, simulated or not."""
+
+    def now(self) -> float:
+        """Seconds."""
+
+
+class ArmPort(Protocol):
+    """An arm that follows trajectories. No method waits."""
+
+    def available(self) -> bool:
+        """Whether the arm's controller is there."""
+
+    def start(self, trajectory: JointTrajectory, start_time: float) -> None:
+        """Follows a trajectory from ``start_time`` on, in place of a running one."""
+
+    def stop(self) -> None:
+        """Comes to a standstill; ``poll`` reports nothing of the trajectory that was stopped."""
+
+    def poll(self) -> ArmFinished | Fault | None:
+        """The end of the newest trajectory, once."""
+
+
+class GripperPort(Protocol):
+    """A parallel gripper. No method waits."""
+
+    def available(self) -> bool:
+        """Whether the gripper's controller is there."""
+
+    def move(self, width: float, force: float) -> None:
+        """Moves the jaws to a gap in m with a force in N, in place of a running motion."""
+
+    def stop(self) -> None:
+        """Ends the motion where it is; ``poll`` reports nothing of it."""
+
+    def poll(self) -> JawsFinished | Fault | None:
+        """The end of the newest motion, once."""
+
+
+class KeypointSource(Protocol):
+    """The newest set of keypoints."""
+
+    @property
+    def sets(self) -> int:
+        """How many sets have come."""
+
+    @property
+    def object_id(self) -> str:
+        """The running model's object; empty while not known."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The model's keypoints; empty while not known."""
+
+    def latest(self, name: str) -> KeypointReading | None:
+        """The newest reading of a keypoint."""
+
+
+class JointStateSource(Protocol):
+    """The newest joint states."""
+
+    def latest(self) -> JointReading | None:
+        """The newest reading, None while none came."""
+
+
+class WrenchSource(Protocol):
+    """The wrenches of the last fraction of a second."""
+
+    def recent(self) -> tuple[WrenchReading, ...]:
+        """Readings, oldest first; empty without a sensor."""
+
+
+class PlannerPort(Protocol):
+    """A planner that works beside its caller."""
+
+    def submit(self, goal: GraspGoal, target: Target, start: ArmState, correction: bool) -> None:
+        """Begins to plan; an earlier request is forgotten."""
+
+    def poll(self) -> Planned | NotPlanned | None:
+        """The result of the newest request, once."""
+
+
+class PlanView(Protocol):
+    """Shows plans to people."""
+
+    def show(self, plan: GraspPlan) -> None:
+        """Shows a plan in place of an earlier one."""
