@@ -9,8 +9,6 @@ from pathlib import Path
 import rclpy
 from ament_index_python.packages import get_package_share_path
 from rclpy.executors import SingleThreadedExecutor
-from rclpy.node import Node
-from rclpy.parameter import Parameter
 from rclpy.signals import SignalHandlerOptions
 
 from s3k_ros.demo import report as reporting
@@ -22,7 +20,7 @@ from s3k_ros.demo.trial import Trial, draw_seeds
 from s3k_ros.demo.verdict import PASSED
 from s3k_ros.errors import ConfigurationError, S3kError
 from s3k_ros.params.demo import DemoParameters
-from s3k_ros.ros.parameters import declare_parameters
+from s3k_ros.ros.node import EXIT_REFUSED, S3kNode
 
 
 def main(args: list[str] | None = None) -> int:
@@ -31,24 +29,27 @@ def main(args: list[str] | None = None) -> int:
     Returns:
         0 when enough grasps hold, 1 when not or when the run broke off, 2 on bad parameters.
     """
-    # Python's own handling of Ctrl-C lets the client end its goal and still write a report.
+    # Python's own handling of Ctrl-C lets the client still write its report.
     rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
-    display = Display(lambda line: print(line, flush=True), 0)
+    node = None
     try:
-        node = Node(
-            "demo", parameter_overrides=[Parameter("use_sim_time", Parameter.Type.BOOL, True)]
-        )
-        params = declare_parameters(node, DemoParameters)
+        node = S3kNode("demo")
+        run = Run(node, node.declare(DemoParameters))
+        node.refuse_unknown_parameters()
+        return run.run()
     except ConfigurationError as error:
-        display.line(f"demo: {error}")
-        return 2
-    return Run(node, params).run()
+        print(f"demo: {error}", file=sys.stderr, flush=True)
+        return EXIT_REFUSED
+    finally:
+        if node is not None:
+            node.destroy_node()
+        rclpy.try_shutdown()
 
 
 class Run:
     """One run of the demo: trials, then the report and the video."""
 
-    def __init__(self, node: Node, params: DemoParameters) -> None:
+    def __init__(self, node: S3kNode, params: DemoParameters) -> None:
         self._params = params
         self._display = Display(lambda line: print(line, flush=True), params.trials)
         self._recorder = Recorder(node, params)

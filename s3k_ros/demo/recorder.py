@@ -9,13 +9,6 @@ from typing import Any
 import numpy as np
 import tf2_ros
 from cv_bridge import CvBridge
-from rclpy.node import Node
-from rclpy.qos import (
-    DurabilityPolicy,
-    QoSProfile,
-    ReliabilityPolicy,
-    qos_profile_sensor_data,
-)
 from rclpy.time import Time
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import Image, JointState
@@ -32,15 +25,11 @@ from s3k_ros.msg import (
     MultiViewKeypoints,
 )
 from s3k_ros.params.demo import DemoParameters
+from s3k_ros.ros import qos
+from s3k_ros.ros.node import S3kNode
 
 PATH_PERIOD_S = 0.05
 """Paths of TCP and keypoints are kept at this period: plots need no more."""
-
-_LATCHED = QoSProfile(
-    depth=1,
-    reliability=ReliabilityPolicy.RELIABLE,
-    durability=DurabilityPolicy.TRANSIENT_LOCAL,
-)
 
 
 class Recorder:
@@ -56,39 +45,33 @@ class Recorder:
         model: name of the running model, empty until its description has come.
     """
 
-    def __init__(self, node: Node, params: DemoParameters) -> None:
+    def __init__(self, node: S3kNode, params: DemoParameters) -> None:
         self.recording = Recording()
         self.now_s = 0.0
         self.model = ""
-        self._node = node
         self._params = params
         self._bridge = CvBridge()
         self._buffer = tf2_ros.Buffer()
         self._listener = tf2_ros.TransformListener(self._buffer, node)
-        self._subscribe("/clock", Clock, self._on_clock, qos_profile_sensor_data)
+        node.listen(Clock, "/clock", self._on_clock, qos.sensors())
         # Only counted, so not worth decoding.
-        self._subscribe("/robot/joint_states", JointState, self._on_joint_states, 10, raw=True)
-        self._subscribe("keypoints_2d", MultiViewKeypoints, self._on_views, 5)
-        self._subscribe("keypoints", Keypoint3DArray, self._on_keypoints, 5)
-        self._subscribe("keypoint_model", KeypointModel, self._on_model, _LATCHED)
-        self._subscribe("sim/ground_truth", Keypoint3DArray, self._on_truth, 10)
-        self._subscribe("sim/real_time_factor", Float64, self._on_factor, 10)
+        joints, count = "/robot/joint_states", self._on_joint_states
+        node.create_subscription(JointState, joints, count, qos.sensors(), raw=True)
+        node.listen(MultiViewKeypoints, "keypoints_2d", self._on_views, qos.keypoints())
+        node.listen(Keypoint3DArray, "keypoints", self._on_keypoints, qos.keypoints())
+        node.listen(KeypointModel, "keypoint_model", self._on_model, qos.latched())
+        node.listen(Keypoint3DArray, "sim/ground_truth", self._on_truth, qos.sensors())
+        node.listen(Float64, "sim/real_time_factor", self._on_factor, qos.sensors())
         for camera in params.cameras:
-            topic, keep = f"{camera}/image_raw", self._image_callback(camera)
-            self._subscribe(topic, Image, keep, qos_profile_sensor_data)
+            node.listen(Image, f"{camera}/image_raw", self._image_callback(camera), qos.images())
         if params.video and params.scene_topic:
-            self._subscribe(params.scene_topic, Image, self._on_scene, qos_profile_sensor_data)
+            node.listen(Image, params.scene_topic, self._on_scene, qos.images())
 
     def start(self) -> Recording:
         """Starts a new recording and returns it."""
         names = self.recording.truth_names
         self.recording = Recording(truth_names=names)
         return self.recording
-
-    def _subscribe(
-        self, topic: str, kind: Any, callback: Callable[[Any], None], qos: Any, raw: bool = False
-    ) -> None:
-        self._node.create_subscription(kind, topic, callback, qos, raw=raw)
 
     def _on_clock(self, message: Clock) -> None:
         self.now_s = seconds(message.clock)
