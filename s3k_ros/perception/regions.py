@@ -80,7 +80,9 @@ class Region:
         Cell j of a heatmap of stride s stands for input pixel s j + (s - 1) / 2, which is the same
         rule as for resizing by area, so both steps are one.
         """
-        return (cells + 0.5) * self.cell_size(grid) - 0.5 + np.array([self.x, self.y])
+        corner = np.array([self.x, self.y])
+        pixels: Array = (cells + 0.5) * self.cell_size(grid) - 0.5 + corner
+        return pixels
 
     def to_cells(self, pixels: Array, grid: tuple[int, int]) -> Array:
         """Inverse of `to_image`."""

@@ -122,7 +122,7 @@ class KeypointTriangulator:
             DataError: another number of views than of cameras, or of keypoints than of names.
         """
         stacked = self._stack(cameras, views)
-        seen = np.isfinite(stacked.pixels).all(axis=-1)
+        seen: BoolArray = np.asarray(np.isfinite(stacked.pixels).all(axis=-1))
         usable = seen & (stacked.confidences >= self.params.min_view_confidence)
         result, used = self._solve(cameras, stacked, usable)
         consistent = self._consistent(result, used)
@@ -217,7 +217,7 @@ class KeypointTriangulator:
 
         The log-odds of the views are averaged rather than added, since views share their errors (a
         mirrored pose fools all of them). Each degree of freedom in which they agree adds
-        ``agreement_gain``; the chi-square beyond its expectation costs ``disagreement_loss`` a unit.
+        ``agreement_gain``; chi-square beyond its expectation costs ``disagreement_loss`` a unit.
         """
         probability = np.clip(confidences, _MIN_PROBABILITY, 1.0 - _MIN_PROBABILITY)
         odds = np.where(used, np.log(probability / (1.0 - probability)), 0.0)

@@ -133,7 +133,7 @@ def paint(
     pixels: Sequence[tuple[float, float] | None] | NDArray[np.float64],
     radius: float = 8.0,
 ) -> Image:
-    """A grey BGR image with one disc per keypoint, its centre at a sub-pixel position (u, v).
+    """A grey BGR image with one soft disc per keypoint, its centre at a sub-pixel position (u, v).
 
     A keypoint that is None, not finite or outside the image is not drawn.
     """
@@ -145,7 +145,8 @@ def paint(
         centre = tuple(round(float(x) * 2**shift) for x in pixel)
         size = round(radius * 2**shift)
         cv2.circle(image, centre, size, colour.tolist(), cv2.FILLED, cv2.LINE_AA, shift)
-    return image
+    # Soft edges: a hard one says little about the centre's place between two heatmap cells.
+    return np.asarray(cv2.GaussianBlur(image, (0, 0), 0.4 * radius), np.uint8)
 
 
 def paint_views(
