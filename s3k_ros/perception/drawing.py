@@ -49,8 +49,8 @@ def draw_keypoints(
         scale: size of the result relative to the image.
     """
     size = (round(image.shape[1] * scale), round(image.shape[0] * scale))
-    interpolation = cv2.INTER_AREA
-    drawn: Image = image.copy() if scale == 1.0 else cv2.resize(image, size, interpolation)
+    # resize copies as well, also when the size stays the same
+    drawn = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
     for k, name in enumerate(names):
         centre = (view.pixels[k] + 0.5) * scale - 0.5  # pixel centres lie at integers
         covariance = view.covariances[k] * scale**2
