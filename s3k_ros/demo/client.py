@@ -72,13 +72,13 @@ class DemoClient:
             "topic sim/ground_truth": lambda: bool(self._recorder.recording.truth),
             "topic keypoints": lambda: bool(self._recorder.recording.keypoints),
         }
-        self._display.line("waiting for " + ", ".join(checks))
-        deadline = time.monotonic() + self._params.startup_timeout_s
+        started = time.monotonic()
+        limit_s = self._params.startup_timeout_s
         for name, there in checks.items():
-            if not self._wait(there, wall_s=max(deadline - time.monotonic(), 0.1)):
-                raise DeviceUnavailableError(
-                    f"{name} did not appear within {self._params.startup_timeout_s:g} s"
-                )
+            self._display.line(f"waiting for {name}")
+            if not self._wait(there, wall_s=max(started + limit_s - time.monotonic(), 0.1)):
+                raise DeviceUnavailableError(f"{name} did not appear within {limit_s:g} s")
+        self._display.line(f"everything is there after {time.monotonic() - started:.1f} s")
 
     def run_trial(self, index: int, seed: int) -> tuple[Trial, Recording]:
         """Resets the scene, grasps once and judges.

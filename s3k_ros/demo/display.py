@@ -52,8 +52,8 @@ class Display:
 
     def outcome(self, trial: Trial) -> None:
         """Reports how a trial ended."""
-        mark = "held" if trial.success else "FAILED"
-        self._write(f"  {trial.duration_s:6.1f} s  {mark}: {trial.code_name}, {trial.judgement}")
+        end = "held" if trial.success else f"FAILED: {trial.code_name}, {trial.judgement}"
+        self._write(f"  {trial.duration_s:6.1f} s  {end}")
 
     def table(self, trials: Sequence[Trial], report: dict[str, Any]) -> None:
         """Prints all trials and the verdict."""

@@ -19,7 +19,7 @@ from s3k_ros.demo.recording import Array, Recording
 INK, FAINT = "#010203", "#040506"
 """Stand-ins for the page's text and grid colours: CSS variables are written in their place."""
 
-TCP_COLOUR = "#0072b2"
+TCP_COLOUR = "#2384c6"
 PAW_COLOUR = "#d55e00"
 STYLE = {
     "svg.fonttype": "none",
@@ -35,6 +35,7 @@ STYLE = {
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.grid": True,
+    "axes.axisbelow": True,
     "grid.color": FAINT,
     "grid.linewidth": 0.6,
     "text.color": INK,
@@ -58,7 +59,10 @@ def error_distribution(samples: Sequence[ErrorSample]) -> str:
             axes.step(np.maximum(errors, 0.1), share, where="post", c=colour(index), label=name)
     axes.set(xscale="log", xlabel="3D error (mm)", ylabel="share of valid keypoints", ylim=(0, 1.0))
     axes.set_title("Keypoint errors against ground truth, all phases")
+    largest = max((1e3 * s.error_m for s in samples if s.valid and s.error_m > 0), default=0.0)
+    axes.set_xlim(0.5, max(1.2 * largest, 50.0))
     axes.xaxis.set_major_formatter("{x:g}")
+    axes.xaxis.set_minor_formatter("")
     _legend(axes)
     return _svg(figure)
 
@@ -93,6 +97,7 @@ def paths(recording: Recording, keypoint: str) -> str:
                 axes.plot(*path[0, [1 + first, 1 + second]], "o", c=shade, ms=4)
         if grip is not None and np.isfinite(position := recording.tcp_at(grip)).all():
             axes.plot(position[first], position[second], "x", c=INK, ms=8, mew=1.5, label="close")
+        _widen(axes)
         axes.set_aspect("equal", adjustable="datalim")
         axes.set_xlabel("x (m)")
     above.set(ylabel="y (m)", title="From above (dots: start)")
@@ -165,6 +170,13 @@ def _phases(axes: Sequence[Axes], recording: Recording, start: float) -> None:
             fontsize=7.5,
             rotation=90,
         )
+
+
+def _widen(axes: Axes, least: float = 0.1) -> None:
+    """Shows at least ``least`` metres, so that a path of a millimetre does not look like a way."""
+    for low, high, limit in ((*axes.get_xlim(), axes.set_xlim), (*axes.get_ylim(), axes.set_ylim)):
+        if high - low < least:
+            limit((low + high - least) / 2, (low + high + least) / 2)
 
 
 def _limit(axes: Axes, errors: Sequence[float], claimed: Array) -> None:
