@@ -49,6 +49,13 @@ WORKSPACE_CENTRE_M = (0.60, 0.0, TABLE_HEIGHT_M + 0.05)
 HOME_JOINTS_RAD = (0.0, -1.80, 0.0, 2.50, 0.0, 0.87, 1.745)
 """Posture with the hand drawn back over the table's near edge, clear of the cameras' views."""
 
+POSITION_LIMITS_RAD = (
+    np.array(sawyer_constants.JOINT_LIMITS["min"]),
+    np.array(sawyer_constants.JOINT_LIMITS["max"]),
+)
+"""Lower and upper limits (7,) of the arm's joints."""
+VELOCITY_LIMITS_RAD_S = np.array(sawyer_constants.VELOCITY_LIMITS["max"])
+"""Speed limits (7,) of the arm's joints."""
 EFFORT_LIMITS_NM = np.array(sawyer_constants.EFFORT_LIMITS["max"])
 """Torque limits of the arm's joints (moma, as in the vendor's URDF)."""
 
