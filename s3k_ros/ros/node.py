@@ -43,6 +43,7 @@ class S3kNode(Node):
 
     def __init__(self, name: str, *, alone: bool = True, **kwargs: Any) -> None:
         super().__init__(name, automatically_declare_parameters_from_overrides=True, **kwargs)
+        self.failure: BaseException | None = None
         self._declared = set(_BUILT_IN)
         self._qos_mismatches: dict[str, str] = {}
         self.diagnostics = Diagnostics(self)
@@ -100,6 +101,11 @@ class S3kNode(Node):
         events = SubscriptionEventCallbacks(incompatible_qos=self._mismatch(topic, "publisher"))
         return {"event_callbacks": events, "qos_overriding_options": qos.OVERRIDABLE}
 
+    def fail(self, error: BaseException) -> None:
+        """Ends the node because of an error in one of its threads."""
+        self.failure = error
+        self.context.try_shutdown()
+
     def close(self) -> None:
         """Ends threads and devices; `run_node` calls it before the node is destroyed."""
 
@@ -154,18 +160,23 @@ def run_node(factory: Callable[[], S3kNode], args: list[str] | None = None) -> i
         executor.add_node(node)
         executor.spin()
     except (KeyboardInterrupt, ExternalShutdownException):
-        return 0
-    except S3kError as error:
-        print(f"{sys.argv[0].rpartition('/')[2]}: {error}", file=sys.stderr, flush=True)
-        return EXIT_REFUSED
-    except Exception:
-        if not rclpy.ok():  # a signal came while something was under way
-            return 0
-        traceback.print_exc()
-        return 1
+        return _exit_code(node.failure if node else None)
+    except Exception as error:
+        # After a signal anything that was under way may fail: that is no error.
+        return _exit_code(error if rclpy.ok() else None)
     finally:
         _close(node)
     return 0
+
+
+def _exit_code(error: BaseException | None) -> int:
+    if error is None:
+        return 0
+    if isinstance(error, S3kError):
+        print(f"{sys.argv[0].rpartition('/')[2]}: {error}", file=sys.stderr, flush=True)
+        return EXIT_REFUSED
+    traceback.print_exception(error)
+    return 1
 
 
 def _close(node: S3kNode | None) -> None:

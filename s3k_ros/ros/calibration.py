@@ -1,0 +1,99 @@
+"""Calibrated cameras from `camera_info` and TF."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+
+from builtin_interfaces.msg import Time as TimeMessage
+from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile
+from rclpy.time import Time
+from sensor_msgs.msg import CameraInfo
+from tf2_msgs.msg import TFMessage
+from tf2_ros import Buffer, TransformException, TransformListener
+
+from s3k_ros.errors import ConfigurationError, DataError
+from s3k_ros.geometry.camera import Camera
+from s3k_ros.ros import qos
+from s3k_ros.ros.conversions import camera_from_messages, transform_from_message
+from s3k_ros.ros.node import S3kNode
+
+_TF_STATIC_QOS = QoSProfile(
+    history=HistoryPolicy.KEEP_LAST, depth=100, durability=DurabilityPolicy.TRANSIENT_LOCAL
+)
+
+
+class CameraCalibrations:
+    """Knows the calibration of a node's cameras as far as it was published.
+
+    Args:
+        node: the node that listens.
+        cameras: names; ``<name>/camera_info`` is subscribed.
+        base_frame: frame of the cameras' poses.
+        moving: follow ``/tf`` too; otherwise only ``/tf_static``, because a callback for each of
+            the robot's transforms costs more than all the rest of the node.
+    """
+
+    def __init__(
+        self, node: S3kNode, cameras: Sequence[str], base_frame: str, *, moving: bool
+    ) -> None:
+        self._cameras = tuple(cameras)
+        self._base_frame = base_frame
+        self._infos: dict[str, CameraInfo] = {}
+        self._cache: dict[str, tuple[CameraInfo, object, Camera]] = {}
+        self._buffer = Buffer()
+        if moving:
+            self._listener = TransformListener(self._buffer, node)
+        else:
+            node.create_subscription(TFMessage, "/tf_static", self._on_static, _TF_STATIC_QOS)
+        for name in cameras:
+            topic = f"{name}/camera_info"
+            node.listen(CameraInfo, topic, partial(self._on_info, name), qos.images())
+
+    def camera(self, name: str, frame: str, stamp: TimeMessage) -> Camera:
+        """The camera as it stood at a time.
+
+        Args:
+            name: its name.
+            frame: its optical frame.
+            stamp: time of exposure.
+
+        Raises:
+            DataError: no camera_info or no transform yet, or a calibration that cannot be used.
+        """
+        if name not in self._cameras:
+            raise DataError(f"not one of the configured cameras {', '.join(self._cameras)}")
+        info = self._infos.get(name)
+        if info is None:
+            raise DataError(f"no calibration: nothing on {name}/camera_info yet")
+        try:
+            found = self._buffer.lookup_transform(self._base_frame, frame, Time.from_msg(stamp))
+        except TransformException as error:
+            raise DataError(
+                f"no TF from {self._base_frame} to {frame or name!r}: {error}"
+            ) from None
+        cached = self._cache.get(name)
+        if cached and cached[0] is info and cached[1] == found.transform:
+            return cached[2]
+        try:
+            camera = camera_from_messages(name, info, transform_from_message(found.transform))
+        except ConfigurationError as error:
+            raise DataError(f"bad calibration: {error}") from None
+        self._cache[name] = (info, found.transform, camera)
+        return camera
+
+    def _on_info(self, name: str, info: CameraInfo) -> None:
+        known = self._infos.get(name)
+        if known is None or not _same(known, info):
+            self._infos[name] = info
+
+    def _on_static(self, message: TFMessage) -> None:
+        for transform in message.transforms:
+            self._buffer.set_transform_static(transform, "")
+
+
+def _same(a: CameraInfo, b: CameraInfo) -> bool:
+    """Whether two messages hold the same calibration, whatever their stamps."""
+    size = (a.width, a.height, a.distortion_model) == (b.width, b.height, b.distortion_model)
+    binning = (a.binning_x, a.binning_y, a.roi) == (b.binning_x, b.binning_y, b.roi)
+    return size and binning and list(a.k) == list(b.k) and list(a.d) == list(b.d)

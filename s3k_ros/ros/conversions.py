@@ -1,0 +1,225 @@
+"""Messages to library types and back.
+
+What cannot be converted is refused with a reason; nothing is filled with zeros.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from builtin_interfaces.msg import Duration as DurationMessage
+from builtin_interfaces.msg import Time as TimeMessage
+from cv_bridge import CvBridge, CvBridgeError
+from geometry_msgs.msg import Point, Quaternion, TransformStamped, Vector3
+from geometry_msgs.msg import Transform as TransformMessage
+from numpy.typing import NDArray
+from sensor_msgs.msg import CameraInfo, Image
+from std_msgs.msg import Header
+
+from s3k_ros.errors import ConfigurationError, DataError
+from s3k_ros.geometry.camera import DISTORTION_SIZES, Camera
+from s3k_ros.geometry.se3 import Transform
+from s3k_ros.msg import Keypoint2D, Keypoint2DArray, Keypoint3D, KeypointModel
+from s3k_ros.perception.description import ModelDescription
+from s3k_ros.perception.detector import ViewKeypoints, ViewStatus
+from s3k_ros.perception.triangulator import KeypointEstimate
+
+BgrImage = NDArray[np.uint8]
+
+_NS_PER_S = 1_000_000_000
+_bridge = CvBridge()
+
+
+def nanoseconds(stamp: TimeMessage | DurationMessage) -> int:
+    """A stamp or duration as nanoseconds."""
+    return int(stamp.sec) * _NS_PER_S + int(stamp.nanosec)
+
+
+def stamp_message(time_ns: int) -> TimeMessage:
+    """Nanoseconds since the epoch as a stamp."""
+    return TimeMessage(sec=time_ns // _NS_PER_S, nanosec=time_ns % _NS_PER_S)
+
+
+def duration_message(duration_ns: int) -> DurationMessage:
+    """Nanoseconds, also negative ones, as a duration."""
+    return DurationMessage(sec=duration_ns // _NS_PER_S, nanosec=duration_ns % _NS_PER_S)
+
+
+def header(time_ns: int, frame: str = "") -> Header:
+    """A header of this stamp and frame."""
+    return Header(stamp=stamp_message(time_ns), frame_id=frame)
+
+
+def image_from_message(message: Image) -> BgrImage:
+    """The image as uint8 BGR (H, W, 3); shares the message's memory where it is bgr8 already.
+
+    Raises:
+        DataError: size, encoding and data do not fit each other.
+    """
+    try:
+        image = _bridge.imgmsg_to_cv2(message, desired_encoding="bgr8")
+    except (CvBridgeError, ValueError, TypeError) as error:
+        raise DataError(
+            f"image {message.width} x {message.height} {message.encoding!r} with "
+            f"{len(message.data)} bytes cannot be read: {error}"
+        ) from None
+    if image.shape != (message.height, message.width, 3) or image.size == 0:
+        raise DataError(f"image is {image.shape}, its message says {message.height, message.width}")
+    return np.asarray(image)
+
+
+def image_to_message(image: BgrImage, image_header: Header) -> Image:
+    """A bgr8 image message from uint8 BGR (H, W, 3)."""
+    message = _bridge.cv2_to_imgmsg(image, encoding="bgr8")
+    message.header = image_header
+    return message
+
+
+def transform_from_message(message: TransformMessage) -> Transform:
+    """The rigid motion parent_from_child of a TF message.
+
+    Raises:
+        ConfigurationError: values that are not finite, or a quaternion of norm zero.
+    """
+    r, t = message.rotation, message.translation
+    return Transform.from_quaternion([r.x, r.y, r.z, r.w], [t.x, t.y, t.z])
+
+
+def transform_to_message(transform: Transform) -> TransformMessage:
+    """The TF message of parent_from_child."""
+    x, y, z, w = map(float, transform.quaternion)
+    tx, ty, tz = map(float, transform.translation)
+    return TransformMessage(
+        translation=Vector3(x=tx, y=ty, z=tz), rotation=Quaternion(x=x, y=y, z=z, w=w)
+    )
+
+
+def transform_stamped(
+    parent_from_child: Transform, parent_header: Header, child: str
+) -> TransformStamped:
+    """A TF message; ``parent_header`` holds the stamp and the parent frame."""
+    return TransformStamped(
+        header=parent_header,
+        child_frame_id=child,
+        transform=transform_to_message(parent_from_child),
+    )
+
+
+def camera_from_messages(name: str, info: CameraInfo, base_from_camera: Transform) -> Camera:
+    """A calibrated camera from its camera_info (raw image, REP-104) and its pose.
+
+    An empty distortion list means none.
+
+    Raises:
+        ConfigurationError: not calibrated, a distortion model other than plumb_bob and
+            rational_polynomial, or binning or a region of interest.
+    """
+    if not any(info.k):
+        raise ConfigurationError(f"camera {name!r}: camera_info has no intrinsics, not calibrated")
+    whole = (0, 0), (0, info.width), (0, info.height)
+    region = (info.roi.x_offset, info.roi.width, info.roi.height)
+    cropped = info.roi.y_offset or any(v not in ok for v, ok in zip(region, whole, strict=True))
+    if info.binning_x > 1 or info.binning_y > 1 or cropped:
+        raise ConfigurationError(
+            f"camera {name!r}: binning and regions of interest are unsupported"
+        )
+    model, distortion = info.distortion_model, list(info.d)
+    if not distortion and model in ("", *DISTORTION_SIZES):
+        model, distortion = "plumb_bob", [0.0] * DISTORTION_SIZES["plumb_bob"]
+    return Camera(
+        name=name,
+        width=info.width,
+        height=info.height,
+        matrix=np.array(info.k).reshape(3, 3),
+        distortion_model=model,
+        distortion=np.array(distortion),
+        base_from_camera=base_from_camera,
+    )
+
+
+def camera_info(camera: Camera, info_header: Header) -> CameraInfo:
+    """The camera_info of a camera's raw image; ``info_header`` names the optical frame."""
+    projection = np.hstack([camera.matrix, np.zeros((3, 1))])
+    return CameraInfo(
+        header=info_header,
+        width=camera.width,
+        height=camera.height,
+        distortion_model=camera.distortion_model,
+        d=camera.distortion.tolist(),
+        k=camera.matrix.ravel(),
+        r=np.eye(3).ravel(),
+        p=projection.ravel(),
+    )
+
+
+def view_to_message(
+    view: ViewKeypoints | None,
+    status: ViewStatus,
+    names: Sequence[str],
+    camera: str,
+    view_header: Header,
+) -> Keypoint2DArray:
+    """The keypoints of one view, or the reason why there are none."""
+    message = Keypoint2DArray(header=view_header, camera=camera, status=int(status))
+    if view is None or status != ViewStatus.OK:
+        return message
+    covariances = view.covariances.reshape(-1, 4)
+    message.keypoints = [
+        Keypoint2D(
+            name=name,
+            u=float(view.pixels[k, 0]),
+            v=float(view.pixels[k, 1]),
+            covariance=covariances[k],
+            confidence=float(view.confidences[k]),
+        )
+        for k, name in enumerate(names)
+    ]
+    return message
+
+
+def view_from_message(message: Keypoint2DArray, names: Sequence[str]) -> ViewKeypoints | None:
+    """The keypoints of one view; None when its status is not OK.
+
+    Raises:
+        DataError: other keypoints than ``names``, or another order.
+    """
+    if message.status != Keypoint2DArray.OK:
+        return None
+    found = [keypoint.name for keypoint in message.keypoints]
+    if found != list(names):
+        raise DataError(f"view {message.camera!r} has keypoints {found}, expected {list(names)}")
+    return ViewKeypoints(
+        pixels=np.array([[k.u, k.v] for k in message.keypoints]),
+        covariances=np.array([k.covariance for k in message.keypoints]).reshape(-1, 2, 2),
+        confidences=np.array([k.confidence for k in message.keypoints], dtype=np.float64),
+    )
+
+
+def estimate_to_message(estimate: KeypointEstimate, age_ns: int) -> Keypoint3D:
+    """One keypoint in space; ``age_ns`` since the exposure it rests on."""
+    x, y, z = map(float, estimate.position)
+    return Keypoint3D(
+        name=estimate.name,
+        status=int(estimate.status),
+        position=Point(x=x, y=y, z=z),
+        covariance=estimate.covariance.ravel(),
+        confidence=float(estimate.confidence),
+        reprojection_error=float(estimate.reprojection_error),
+        views_used=int(estimate.views_used),
+        age=duration_message(age_ns),
+    )
+
+
+def model_to_message(name: str, description: ModelDescription, time_ns: int) -> KeypointModel:
+    """What subscribers need to know about a model, stamped with the time it was loaded."""
+    stages = (description.coarse, description.crop)
+    return KeypointModel(
+        header=header(time_ns),
+        model=name,
+        object_id=description.object_id,
+        names=list(description.keypoints),
+        skeleton=[index for pair in description.skeleton for index in pair],
+        sigma=description.sigma_px,
+        input_size=[side for stage in stages for side in stage.input_size],
+    )
