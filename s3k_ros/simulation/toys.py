@@ -81,7 +81,7 @@ def add_toys(root: mjcf.RootElement) -> None:
         for kind, size, centre, slot in toy.shapes:
             body.add(
                 "geom", type=kind, size=size, pos=centre, material=f"{toy.name}_{slot}", density=150,
-                friction=(0.9, 0.02, 0.002), condim=4,
+                friction=(0.9, 0.02, 0.01), condim=6,
                 contype=TOY_BIT, conaffinity=ARM_BIT | GROUND_BIT | TOY_BIT,
             )  # fmt: skip
 
