@@ -132,7 +132,8 @@ class KeypointTriangulator:
                 break
             worst = np.nan_to_num(result.mahalanobis, nan=-1.0).argmax(axis=0)
             keypoints = np.flatnonzero(suspect)
-            usable = used.copy()
+            # A keypoint without a solution keeps the views that explain why.
+            usable = np.where(suspect, used, usable)
             usable[worst[keypoints], keypoints] = False
             result, used = self._solve(cameras, stacked, usable)
             consistent = self._consistent(result, used)
