@@ -130,7 +130,7 @@ class Trainer:
         self._optimiser.step()
         self._average(step)
         self.step += 1
-        return StepResult(float(supervised), float(own), accepted)
+        return StepResult(supervised.item(), own.item(), accepted)
 
     def save(self) -> None:
         """Writes the checkpoint."""

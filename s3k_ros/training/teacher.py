@@ -72,10 +72,13 @@ def find_peaks(probability: Tensor, count: int, sigma: float) -> tuple[Tensor, T
     maps = probability.flatten(0, 2)[:, None]
     radius = max(1, round(2 * sigma))
     size = 2 * radius + 1
-    highest = functional.max_pool2d(maps, size, 1, radius)
+    # Square windows as a row and a column each: several times faster.
+    highest = functional.max_pool2d(maps, (size, 1), 1, (radius, 0))
+    highest = functional.max_pool2d(highest, (1, size), 1, (0, radius))
     local = torch.where(maps == highest, maps, torch.zeros_like(maps)).flatten(1)
     value, index = local.topk(count, dim=1)
-    box = functional.avg_pool2d(maps, size, 1, radius, count_include_pad=True) * size**2
+    box = functional.avg_pool2d(maps, (size, 1), 1, (radius, 0)) * size
+    box = functional.avg_pool2d(box, (1, size), 1, (0, radius)) * size
     mass = torch.where(value > 0, box.flatten(1).gather(1, index), torch.zeros_like(value))
     u, v = index % shape[-1], index // shape[-1]
     peaks = torch.stack([u, v], -1).to(maps.dtype)
