@@ -212,6 +212,8 @@ def run_logged(
     """Runs a command with its output in the log.
 
     Args:
+        command: program and arguments.
+        environment: its whole environment.
         progress: called with each line of output.
 
     Raises:
@@ -263,7 +265,7 @@ def underlay_digest() -> str:
 
 
 def package_digest() -> str:
-    """Hash of all that makes a new build of s3k_ros necessary; Python edits do not, a new file does."""
+    """Hash of all that makes a new build of s3k_ros necessary: a new file does, an edit does not."""
     folders = ("msg", "action", "srv", "s3k_ros", "launch", "config", "models", "tools")
     return _build_digest(
         [ROOT / "CMakeLists.txt", ROOT / "package.xml", *(ROOT / name for name in folders)]
@@ -288,6 +290,7 @@ class PipProgress:
         self._total, self._seen = total, 0
 
     def __call__(self, line: str) -> None:
+        """Takes one line of pip's output."""
         if line.startswith("Collecting "):
             self._seen += 1
             if self._seen % 40 == 0:
@@ -337,7 +340,7 @@ def repair_cmake_exports() -> None:
 
 
 def build(title: str, paths: list[Path]) -> None:
-    """Builds packages with colcon into `.venv`, by symbolic links: edits of Python need no build."""
+    """Builds packages with colcon into `.venv`, linking Python files so that edits need no build."""
     started = time.monotonic()
     say(f"colcon build of {title}")
     environment = {**base_environment(), **workspace_variables()}

@@ -76,7 +76,7 @@ class CvBridge:
         """The image as an array of its own, (height, width) or (height, width, channels).
 
         Raises:
-            CvBridgeError: an encoding that is unknown, or that cannot be turned into the desired one.
+            CvBridgeError: an unknown encoding, or one that cannot become the desired one.
         """
         name, channels = _layout(img_msg.encoding)
         dtype = np.dtype(name).newbyteorder(">" if img_msg.is_bigendian else "<")

@@ -35,9 +35,7 @@ class Subscriber(SimpleFilter):
         super().__init__()
         self.node = node
         self.topic = topic
-        self.sub = node.create_subscription(
-            msg_type, topic, self.callback, qos_profile, **kwargs
-        )
+        self.sub = node.create_subscription(msg_type, topic, self.callback, qos_profile, **kwargs)
 
     def callback(self, msg):
         self.signalMessage(msg)
