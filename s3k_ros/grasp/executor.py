@@ -100,6 +100,7 @@ class GraspExecutor:
         self._started = 0.0
         self._seen = 0
         self._named = False
+        self._fraction = 0.0
 
     @property
     def busy(self) -> bool:
@@ -108,8 +109,11 @@ class GraspExecutor:
 
     @property
     def fraction(self) -> float:
-        """Progress of the grasp, 0 to 1."""
-        return 0.0 if self.state is None else progress(self.state, self._ports.clock.now())
+        """Progress of the grasp, 0 to 1; it never goes back."""
+        if self.state is not None:
+            now = self._ports.clock.now()
+            self._fraction = max(self._fraction, progress(self.state, now))
+        return self._fraction
 
     def start(self, goal: GraspGoal) -> Outcome | None:
         """Begins a grasp, or says why not."""
@@ -121,7 +125,7 @@ class GraspExecutor:
         now = self._ports.clock.now()
         self.state = begin(resolved, now, self.grasp)
         self._started, self._seen, self._named = now, self._ports.keypoints.sets, False
-        self._motion, self._request = None, None
+        self._motion, self._request, self._fraction = None, None, 0.0
         return None
 
     def end(self, code: GraspCode, message: str) -> None:

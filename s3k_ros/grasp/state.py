@@ -111,5 +111,7 @@ def progress(state: GraspState, now: float) -> float:
     if state.outcome is not None:
         return 1.0
     low, high = _PROGRESS[state.phase], _END[state.phase]
+    if state.ending is not None:
+        return high
     length = max(state.deadline - state.since, 1e-6)
     return low + (high - low) * min(max((now - state.since) / length, 0.0), 1.0)

@@ -18,7 +18,7 @@ def angle_deg(a: np.ndarray, b: np.ndarray) -> float:
 
 @pytest.fixture(scope="module")
 def composed():
-    """dm-robotics-moma's arm, sensor and hand, with the two offsets of the vendor's arm restored."""
+    """dm-robotics-moma's arm, sensor and hand; the two offsets of the vendor's arm restored."""
     from dm_control import mjcf
     from dm_robotics.moma import robot
     from dm_robotics.moma.models.end_effectors.robot_hands import robotiq_2f85
