@@ -23,6 +23,8 @@ Image = NDArray[np.uint8]
 
 # An image smaller than this shows no object.
 _MIN_SIDE_PX = 32
+# Keypoints further than this from their median, in crop sides, do not move the crop.
+_NEAR = 0.75
 
 
 class ViewStatus(enum.IntEnum):
@@ -220,8 +222,8 @@ def object_regions(
 ) -> list[Region]:
     """The square object crop of every view, from the coarse maps (N, K, h, w).
 
-    Its centre is the median of the coarse keypoints, weighted by how sure each one is, so that a
-    keypoint that is hidden or confused does not drag it away.
+    Its centre is the mean of the coarse keypoints, weighted by how sure each one is, without those
+    far from their median, so that a keypoint that is confused does not drag it away.
     """
     stage = description.coarse
     peaks = decoding.find_peaks(decoding.softmax(coarse_logits), description.window_px)
@@ -242,13 +244,19 @@ def object_region(
 
     Keypoints that are not finite do not count; without any, the crop is in the image's middle.
     """
+    side = round((description.crop.crop_fraction or 1.0) * width)
     known = np.isfinite(pixels).all(axis=-1)
     if known.any():
         weights = weights[known] if weights[known].sum() > 0 else np.ones(int(known.sum()))
-        centre = [_weighted_median(pixels[known, axis], weights) for axis in range(2)]
+        pixels = pixels[known]
+        middle = [_weighted_median(pixels[:, axis], weights) for axis in range(2)]
+        # The mean of those near the median: where most keypoints sit at one end of a long object,
+        # a crop around the median alone would lose the other end.
+        near = np.linalg.norm(pixels - middle, axis=1) < _NEAR * side
+        near |= not (weights * near).any()
+        centre = np.average(pixels[near], axis=0, weights=weights[near])
     else:
-        centre = [0.5 * (width - 1), 0.5 * (height - 1)]
-    side = round((description.crop.crop_fraction or 1.0) * width)
+        centre = np.array([0.5 * (width - 1), 0.5 * (height - 1)])
     return Region.square(centre, side, width, height)
 
 
