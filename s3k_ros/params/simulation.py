@@ -107,6 +107,9 @@ class SimCellParameters(Parameters):
     ground_truth_rate_hz: float = param(
         20.0, "Rate of sim/ground_truth.", unit="Hz", low=0.0, high=100.0, read_only=True
     )
+    tf_rate_hz: float = param(
+        50.0, "Rate of the arm's TF.", unit="Hz", low=1.0, high=100.0, read_only=True
+    )
     timestep_s: float = param(
         0.002, "Time step of the physics.", unit="s", low=0.0005, high=0.005, read_only=True
     )

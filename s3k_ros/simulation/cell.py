@@ -85,7 +85,10 @@ class Attachment(Protocol):
     """Something that puts its own bodies into the cell, for instance the toys of a scene."""
 
     def attach(self, root: mjcf.RootElement) -> None:
-        """Adds bodies, assets and lights to the cell before it is compiled."""
+        """Adds bodies, assets and lights to the cell's tree."""
+
+    def finish(self, spec: mujoco.MjSpec) -> None:
+        """Adds what exists only once MuJoCo has parsed the tree, before it is compiled."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -126,7 +129,8 @@ class CellModel:
         """A new state with the arm at home, still, and the gripper open."""
         data = mujoco.MjData(self.model)
         self.set_home(data)
-        mujoco.mj_forward(self.model, data)
+        # No collisions: before a scene is laid out, its objects lie inside each other.
+        mujoco.mj_kinematics(self.model, data)
         return data
 
     def command_arm(self, data: mujoco.MjData, position: np.ndarray, velocity: np.ndarray) -> None:
@@ -178,7 +182,10 @@ def build_cell(
         _add_camera(root, camera)
     for attachment in attachments:
         attachment.attach(root)
-    model = mujoco.MjModel.from_xml_string(root.to_xml_string(), root.get_assets())
+    spec = mujoco.MjSpec.from_string(root.to_xml_string(), assets=root.get_assets())
+    for attachment in attachments:
+        attachment.finish(spec)
+    model = spec.compile()
     return _index(root, model, tuple(cameras))
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from s3k_ros.geometry.camera import Camera, look_at
 from s3k_ros.simulation.cell import WORKSPACE_CENTRE_M
 
+SCENE_VIEW = "scene"
 CAMERA_NAMES = ("front_left", "front_right", "rear_left", "rear_right")
 
 FOCAL_LENGTH_PX_PER_WIDTH = 787.0 / 1280.0
@@ -35,14 +37,23 @@ def demo_rig(width: int = 640) -> tuple[Camera, ...]:
     return tuple(_camera(name, width) for name in CAMERA_NAMES)
 
 
+def scene_view(width: int = 640) -> Camera:
+    """A camera that sees the whole cell, for people."""
+    return _pinhole(SCENE_VIEW, width, (1.75, -1.25, 0.75), (0.38, 0.0, 0.0))
+
+
 def _camera(name: str, width: int) -> Camera:
-    height = round(width * ASPECT)
-    focal = FOCAL_LENGTH_PX_PER_WIDTH * width
     azimuth, elevation = np.radians(_MOUNTS[name][:2])
     direction = np.array(
         [np.cos(elevation) * np.cos(azimuth), np.cos(elevation) * np.sin(azimuth), np.sin(elevation)]
     )
     target = np.array(WORKSPACE_CENTRE_M)
+    return _pinhole(name, width, target + _MOUNTS[name][2] * direction, target)
+
+
+def _pinhole(name: str, width: int, eye: ArrayLike, target: ArrayLike) -> Camera:
+    height = round(width * ASPECT)
+    focal = FOCAL_LENGTH_PX_PER_WIDTH * width
     # Pixel centres lie at integers, so the image's middle is half a pixel short of half its size.
     matrix = np.array([[focal, 0, (width - 1) / 2], [0, focal, (height - 1) / 2], [0, 0, 1.0]])
     return Camera(
@@ -52,5 +63,5 @@ def _camera(name: str, width: int) -> Camera:
         matrix=matrix,
         distortion_model="plumb_bob",
         distortion=np.zeros(5),
-        base_from_camera=look_at(target + _MOUNTS[name][2] * direction, target),
+        base_from_camera=look_at(eye, target),
     )
