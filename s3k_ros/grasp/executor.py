@@ -134,7 +134,23 @@ class GraspExecutor:
             self._feed(Fault(code, message))
 
     def tick(self) -> Outcome | None:
-        """Lets the grasp go on; the outcome when this tick ended it."""
+        """Lets the grasp go on; the outcome when this tick ended it.
+
+        A defect in here must not leave an arm moving: it stops arm and jaws and ends as INTERNAL.
+        """
+        try:
+            return self._tick()
+        except Exception as error:
+            if self.state is None:
+                raise
+            self._ports.arm.stop()
+            self._ports.gripper.stop()
+            message = f"{type(error).__name__}: {error}; arm and gripper were told to stop"
+            outcome = Outcome(GraspCode.INTERNAL, message, self.state.phase)
+            self.state = dataclasses.replace(self.state, outcome=outcome)
+            return outcome
+
+    def _tick(self) -> Outcome | None:
         joints = self._ports.joints.latest()
         if joints is not None:
             self._rest.update(joints)

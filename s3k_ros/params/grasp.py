@@ -207,3 +207,38 @@ class RobotParameters(Parameters):
                 raise ConfigurationError(
                     f"RobotParameters.{name} must have one element for each of arm_joints"
                 )
+
+
+@dataclasses.dataclass(frozen=True)
+class GraspServerParameters(Parameters):
+    """The grasp server as a node; the classes above are its `grasp.*` and `robot.*`."""
+
+    arm_action: str = param(
+        "/robot/limb/right/follow_joint_trajectory", "The arm's FollowJointTrajectory action.",
+        read_only=True,
+    )  # fmt: skip
+    gripper_action: str = param(
+        "/robotiq_gripper_controller/gripper_cmd", "The gripper's action.", read_only=True
+    )
+    joint_states: str = param(
+        "/robot/joint_states", "Topic with the joints of arm and gripper.", read_only=True
+    )
+    wrench: str = param(
+        "/robotiq_force_torque_sensor_broadcaster/wrench", "Topic of the force sensor.",
+        read_only=True,
+    )  # fmt: skip
+    tick_rate_hz: float = param(
+        30.0, "Steps of the state machine.", unit="Hz", low=10.0, high=100.0, read_only=True
+    )
+    feedback_rate_hz: float = param(
+        10.0, "Feedback to the client, besides that at every change of phase.",
+        unit="Hz", low=0.5, high=100.0, read_only=True,
+    )  # fmt: skip
+    tf_timeout_s: float = param(
+        2.0, "Longest wait for the transform of an approach that is not in the base frame.",
+        unit="s", low=0.0, high=60.0, read_only=True,
+    )  # fmt: skip
+    input_timeout_s: float = param(
+        2.0, "Silence after which an input is reported as stale.",
+        unit="s", low=0.1, high=60.0, read_only=True,
+    )  # fmt: skip
