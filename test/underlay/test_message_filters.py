@@ -49,8 +49,8 @@ def exact(queue_size):
 def best_match(queues, source, stamp, slop):
     """Of all sets that hold the new message, the first in upstream's order of preference.
 
-    Preference: the first queue's nearness to the new stamp counts most, then the second's ...; equal
-    nearness goes to the message that came first.
+    The nearness of the first queue's message counts most, then the second's and so on; of two
+    equally near ones the message that came first.
     """
     if stamp not in queues[source]:
         return None

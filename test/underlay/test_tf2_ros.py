@@ -52,7 +52,7 @@ def buffer(ros):
 
 poses = st.tuples(
     st.tuples(*[st.floats(-2, 2)] * 3),
-    st.tuples(*[st.floats(-1, 1)] * 4).filter(lambda q: 0.1 < np.linalg.norm(q)),
+    st.tuples(*[st.floats(-1, 1)] * 4).filter(lambda q: np.linalg.norm(q) > 0.1),
 ).map(lambda pose: (pose[0], tuple(np.array(pose[1]) / np.linalg.norm(pose[1]))))
 
 

@@ -1,9 +1,11 @@
 """From an XML launch file to the processes that it asks for, as upstream's launch_xml reads it.
 
 As upstream, an included file shares its arguments with the one that includes it; only a group keeps
-changes to itself. Unknown tags and attributes are errors.
+changes to itself, and even after that `$(dirname)` still means the folder of the last file read.
+Unknown tags and attributes are errors.
 """
 
+import atexit
 import copy
 import dataclasses
 import os
@@ -59,9 +61,8 @@ def read_processes(path, arguments):
 
 def _run_file(path, context, processes):
     root = _root(path)
-    outer, context.file = context.file, os.path.abspath(path)
+    context.file = os.path.abspath(path)
     _run_children(root, context, processes)
-    context.file = outer
 
 
 def _root(path):
@@ -140,7 +141,9 @@ def _push_ros_namespace(element, context, processes):
 
 def _group(element, context, processes):
     scoped = to_bool(expand(element.attrib.get("scoped", "true"), context))
-    _run_children(element, copy.deepcopy(context) if scoped else context, processes)
+    inner = copy.deepcopy(context) if scoped else context
+    _run_children(element, inner, processes)
+    context.file = inner.file
 
 
 def _include(element, context, processes):
@@ -215,6 +218,7 @@ def _parameter_file(parameter, target, context):
     content = {target: {"ros__parameters": {_required(parameter, "name", context): value}}}
     with tempfile.NamedTemporaryFile("w", prefix="launch_params_", delete=False) as file:
         yaml.safe_dump(content, file)
+    atexit.register(os.unlink, file.name)
     return file.name
 
 
@@ -259,33 +263,12 @@ ACTIONS = {
 
 
 def describe_arguments(path):
-    """The text of `--show-args`: the file's arguments and those of files it includes."""
-    found, context = {}, Context({}, dict(os.environ), os.path.abspath(path))
-    _collect_arguments(_root(path), context, found)
+    """The text of `--show-args`; as upstream without the arguments of included files."""
     lines = ["Arguments (pass arguments as '<name>:=<value>'):"]
-    for name, element in found.items():
-        lines += ["", f"    '{name}':"]
+    arguments = _root(path).findall("arg")
+    for element in arguments:
+        lines += ["", f"    '{element.attrib['name']}':"]
         lines.append("        " + element.attrib.get("description", "no description given"))
         if "default" in element.attrib:
             lines.append(f"        (default: {element.attrib['default']!r})")
-        choices = [choice.attrib["value"] for choice in element]
-        if choices:
-            lines.append(f"        (one of: {choices})")
-    return "\n".join(lines if found else [*lines, "", "  No arguments."])
-
-
-def _collect_arguments(element, context, found):
-    for child in element:
-        if child.tag == "arg" and "name" in child.attrib:
-            found.setdefault(child.attrib["name"], child)
-            default = child.attrib.get("default", "")
-            context.configurations.setdefault(child.attrib["name"], expand(default, context))
-        elif child.tag == "group":
-            _collect_arguments(child, context, found)
-        elif child.tag == "include":
-            given = {argument.attrib["name"] for argument in child}
-            inner: dict = {}
-            _collect_arguments(_root(expand(child.attrib["file"], context)), context, inner)
-            for name, argument in inner.items():
-                if name not in given:
-                    found.setdefault(name, argument)
+    return "\n".join(lines if arguments else [*lines, "", "  No arguments."])

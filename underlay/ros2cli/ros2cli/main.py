@@ -24,7 +24,8 @@ def main(arguments=None):
     try:
         return _launch(options) if options.command == "launch" else _run(options)
     except (LookupError, OSError, ValueError) as error:
-        say("ERROR", "launch" if options.command == "launch" else "ros2run", str(error))
+        text = error.args[0] if isinstance(error, KeyError) else str(error)
+        say("ERROR", "launch" if options.command == "launch" else "ros2run", text)
         return 1
 
 
