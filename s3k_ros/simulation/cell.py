@@ -46,8 +46,10 @@ TABLE_SIZE_M = (0.84, 1.30)
 WORKSPACE_CENTRE_M = (0.60, 0.0, TABLE_HEIGHT_M + 0.05)
 """The point that the cameras look at, in ``base``."""
 
-HOME_JOINTS_RAD = (0.0, -1.80, 0.0, 2.50, 0.0, 0.87, 1.745)
-"""Posture with the hand drawn back over the table's near edge, clear of the cameras' views."""
+HOME_JOINTS_RAD = (0.0, -1.60, 0.0, 2.45, 0.0, 0.72, 1.745)
+"""Posture with the hand drawn back over the table's near edge, clear of the cameras' views.
+
+The grasp server's `home_rad`: 0.1 rad further back at j1 the upper arm would meet the head."""
 
 POSITION_LIMITS_RAD = (
     np.array(sawyer_constants.JOINT_LIMITS["min"]),
@@ -373,9 +375,7 @@ def _add_camera(root: mjcf.RootElement, camera: Camera) -> None:
     )  # fmt: skip
 
 
-def _index(
-    root: mjcf.RootElement, model: mujoco.MjModel, cameras: tuple[Camera, ...]
-) -> CellModel:
+def _index(root: mjcf.RootElement, model: mujoco.MjModel, cameras: tuple[Camera, ...]) -> CellModel:
     servos = np.array([model.actuator(f"sawyer/{n}_position").id for n in ARM_JOINTS])
     joints = [model.joint(f"sawyer/{name}") for name in ARM_JOINTS]
     driver = model.joint(_HAND + "left_driver_joint")
