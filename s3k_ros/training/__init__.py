@@ -1,0 +1,1 @@
+"""Training: datasets, networks, losses, the loop, export, calibration and evaluation."""

@@ -24,8 +24,11 @@ Array = npt.NDArray[np.float64]
 
 # A heatmap cell j stands for input pixel s j + (s - 1) / 2.
 CELL_FROM_INPUT = np.array(
-    [[1 / STRIDE, 0, -(STRIDE - 1) / (2 * STRIDE)], [0, 1 / STRIDE, -(STRIDE - 1) / (2 * STRIDE)]]
-    + [[0, 0, 1]]
+    [
+        [1 / STRIDE, 0, -(STRIDE - 1) / (2 * STRIDE)],
+        [0, 1 / STRIDE, -(STRIDE - 1) / (2 * STRIDE)],
+        [0, 0, 1],
+    ]
 )
 
 

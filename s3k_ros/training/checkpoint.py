@@ -45,7 +45,9 @@ class Checkpoint:
         }
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_suffix(".partial")
-        tensors = {name: value.detach().clone().contiguous() for name, value in self.tensors.items()}
+        tensors = {
+            name: value.detach().clone().contiguous() for name, value in self.tensors.items()
+        }
         save_file(tensors, partial, metadata={"s3k": json.dumps(head)})
         partial.replace(path)
 

@@ -37,8 +37,12 @@ Image = npt.NDArray[np.uint8]
 
 _SCHEMAS = {
     "samples": pa.schema(
-        [("sample", pa.int64()), ("seed", pa.uint64()), ("labelled", pa.bool_())]
-        + [("segment", pa.int64())]
+        [
+            ("sample", pa.int64()),
+            ("seed", pa.uint64()),
+            ("labelled", pa.bool_()),
+            ("segment", pa.int64()),
+        ]
     ),
     "cameras": pa.schema(
         [("sample", pa.int64()), ("camera", pa.string()), ("width", pa.int64())]
@@ -48,8 +52,13 @@ _SCHEMAS = {
         + [(name, pa.float64()) for name in ("qx", "qy", "qz", "qw", "tx", "ty", "tz")]
     ),
     "labels": pa.schema(
-        [("sample", pa.int64()), ("camera", pa.string()), ("keypoint", pa.string())]
-        + [("u", pa.float64()), ("v", pa.float64())]
+        [
+            ("sample", pa.int64()),
+            ("camera", pa.string()),
+            ("keypoint", pa.string()),
+            ("u", pa.float64()),
+            ("v", pa.float64()),
+        ]
     ),
     "truth": pa.schema(
         [("sample", pa.int64()), ("keypoint", pa.string())]
@@ -199,7 +208,9 @@ class Dataset:
         self.info: dict[str, Any] = head.get("info", {})
         samples = self._table("samples")
         if samples["sample"] != list(range(len(samples["sample"]))):
-            raise DataError(f"{self.folder}, samples: field 'sample' must count from 0 without gaps")
+            raise DataError(
+                f"{self.folder}, samples: field 'sample' must count from 0 without gaps"
+            )
         self.seeds: list[int] = samples["seed"]
         self.segments: list[int] = samples["segment"]
         self.labelled = np.array(samples["labelled"], bool)

@@ -27,6 +27,8 @@ from s3k_ros.training.loop import mirror_names
 
 Array = npt.NDArray[np.float64]
 _LEVELS = (0.5, 0.9, 0.95)
+_INLIER_M = 0.03
+"""Bias, spread and sharpness describe errors below this; those above are gross."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,9 +84,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def evaluate(
-    dataset: Dataset, model: str, limit: int | None = None, threads: int = 1
-) -> Results:
+def evaluate(dataset: Dataset, model: str, limit: int | None = None, threads: int = 1) -> Results:
     """Runs the shipped chain over the scenes of a dataset."""
     count = len(dataset) if limit is None else min(limit, len(dataset))
     names = dataset.keypoint_names
@@ -134,7 +134,7 @@ def figures(results: Results) -> dict[str, Any]:
             "p95_mm": _quantile(errors[:, k], 0.95),
             "valid_fraction": float(finite.mean()),
             "within_10_mm": float((errors[:, k] < 0.010).mean()),
-            "gross_fraction": float((finite & (errors[:, k] > 0.030)).mean()),
+            "gross_fraction": float((finite & (errors[:, k] > _INLIER_M)).mean()),
             **_in_object_frame(results, k),
             **_calibration(results, k),
         }
@@ -171,7 +171,7 @@ def _in_object_frame(results: Results, k: int) -> dict[str, list[float]]:
     x /= np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-9)
     z = np.broadcast_to(np.array([0.0, 0.0, 1.0]), x.shape)
     axes = np.stack([x, np.cross(z, x), z], axis=1)
-    good = results.errors[:, k] < 0.030
+    good = results.errors[:, k] < _INLIER_M
     local = np.einsum("nij,nj->ni", axes[good], (results.points - results.truth)[good, k]) * 1e3
     if len(local) < 2:
         return {"bias_mm": [], "spread_mm": []}
@@ -192,7 +192,9 @@ def _calibration(results: Results, k: int) -> dict[str, Any]:
         "ni,ni->n", difference, np.linalg.solve(covariance, difference[..., None])[..., 0]
     )
     coverage = {f"{level:g}": float((distance < chi2.ppf(level, 3)).mean()) for level in _LEVELS}
-    inlier = np.linalg.norm(difference, axis=1) < 0.030
+    inlier = np.linalg.norm(difference, axis=1) < _INLIER_M
+    if not inlier.any():
+        return {"coverage": coverage, "sharpness": None}
     predicted = np.sqrt(np.trace(covariance[inlier], axis1=1, axis2=2).mean())
     actual = np.sqrt((difference[inlier] ** 2).sum(1).mean())
     return {"coverage": coverage, "sharpness": float(predicted / max(actual, 1e-9))}

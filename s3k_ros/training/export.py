@@ -63,9 +63,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def export(
-    coarse: Checkpoint, crop: Checkpoint, description: ModelDescription, path: Path
-) -> None:
+def export(coarse: Checkpoint, crop: Checkpoint, description: ModelDescription, path: Path) -> None:
     """Writes the ONNX file and checks that it computes what PyTorch computes.
 
     Raises:

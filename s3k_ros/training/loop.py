@@ -238,8 +238,10 @@ def _make_optimiser(model: KeypointNetwork, params: TrainingParameters) -> torch
     weights = [p for p in model.parameters() if p.ndim > 1]
     others = [p for p in model.parameters() if p.ndim <= 1]
     return torch.optim.AdamW(
-        [{"params": weights, "weight_decay": params.weight_decay}]
-        + [{"params": others, "weight_decay": 0.0}],
+        [
+            {"params": weights, "weight_decay": params.weight_decay},
+            {"params": others, "weight_decay": 0.0},
+        ],
         lr=params.learning_rate,
     )
 

@@ -24,9 +24,7 @@ def gaussian_targets(pixels: Tensor, height: int, width: int, sigma: float) -> T
 def inside(pixels: Tensor, front: Tensor, height: int, width: int) -> Tensor:
     """Mask (...) of cells that lie on the map and in front of their camera."""
     u, v = pixels[..., 0], pixels[..., 1]
-    return (
-        front & (u >= -0.5) & (u <= width - 0.5) & (v >= -0.5) & (v <= height - 0.5)
-    )
+    return front & (u >= -0.5) & (u <= width - 0.5) & (v >= -0.5) & (v <= height - 0.5)
 
 
 def projected_kl(
@@ -36,7 +34,7 @@ def projected_kl(
     sigma: float,
     weight: Tensor | None = None,
 ) -> Tensor:
-    """Sum over c, k of KL(Gaussian at the projected point, softmax of the logits), mean over samples.
+    """Sum over c, k of KL(Gaussian at the projected point, softmax of logits), mean over samples.
 
     Args:
         logits: (S, C, K, H, W).

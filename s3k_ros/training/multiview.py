@@ -42,7 +42,9 @@ def intersect_rays(origins: Tensor, directions: Tensor, weights: Tensor) -> Tens
     """Weighted least-squares intersection, Eq. 2: (sum w P)^-1 sum w P o, P = I - d d^T.
 
     Args:
-        origins: (..., C, 3) m. directions: (..., C, 3) unit. weights: (..., C).
+        origins: (..., C, 3) m.
+        directions: (..., C, 3) unit.
+        weights: (..., C).
 
     Returns:
         (..., 3) m, base frame. A tiny ridge towards the origins' mean keeps parallel rays finite.
@@ -74,7 +76,7 @@ def moments(probability: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def detection_weight(spread: Tensor, sigma: float, alpha: float, beta: float) -> Tensor:
-    """w = 1 / (1 + (s / (alpha sigma))^beta)."""
+    """W = 1 / (1 + (s / (alpha sigma))^beta)."""
     return 1.0 / (1.0 + (spread / (alpha * sigma)) ** beta)
 
 

@@ -8,8 +8,8 @@ stride 4 by a pixel shuffle. The same weights serve every view.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -58,7 +58,7 @@ class KeypointNetwork(nn.Module):
         for level, (width, count) in enumerate(zip(widths, blocks, strict=True)):
             entry = [_conv(widths[level - 1], width, 2)] if level else []
             self.down.append(nn.Sequential(*entry, *(_Residual(width) for _ in range(count))))
-        pairs = list(zip(widths[:-1], widths[1:], strict=True))
+        pairs = list(pairwise(widths))
         self.lateral = nn.ModuleList(nn.Conv2d(low, high, 1) for high, low in pairs)
         self.up = nn.ModuleList(_conv(high, high) for high, _ in pairs)
         self.head = nn.Conv2d(widths[0], 4 * keypoints, 1)

@@ -7,7 +7,7 @@
 3. The choice is refined by Eq. 2 from windows around its projections, and accepted where enough
    cameras support it within the reprojection gate.
 
-Shapes: S samples, V virtual cameras (each camera may appear at several in-plane turns), K keypoints.
+Shapes: S samples, V virtual cameras (a camera may appear at several in-plane turns), K keypoints.
 """
 
 from __future__ import annotations
@@ -86,9 +86,7 @@ def find_peaks(probability: Tensor, count: int, sigma: float) -> tuple[Tensor, T
     return mean.view(*shape[:3], count, 2), mass.view(*shape[:3], count)
 
 
-def window_moments(
-    maps: Tensor, centres: Tensor, radius: int
-) -> tuple[Tensor, Tensor, Tensor]:
+def window_moments(maps: Tensor, centres: Tensor, radius: int) -> tuple[Tensor, Tensor, Tensor]:
     """Mean (..., 2), spread (...) and mass (...) of maps (..., H, W) in windows around cells."""
     height, width = maps.shape[-2:]
     v = torch.arange(height, dtype=maps.dtype)

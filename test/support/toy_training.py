@@ -16,9 +16,7 @@ from s3k_ros.training.dataset import DatasetWriter, Image
 
 KEYPOINTS = ["head", "left_paw", "right_paw", "body"]
 CAMERAS = ["a", "b", "c", "d"]
-_SHAPE = np.array(
-    [[0.11, 0.0, 0.07], [0.07, 0.07, 0.02], [0.07, -0.07, 0.02], [0.0, 0.0, 0.05]]
-)
+_SHAPE = np.array([[0.11, 0.0, 0.07], [0.07, 0.07, 0.02], [0.07, -0.07, 0.02], [0.0, 0.0, 0.05]])
 # Keypoint discs and trims: position, radius (m), colour (BGR).
 _PARTS = [
     (_SHAPE[3], 0.055, (40, 110, 210)),
