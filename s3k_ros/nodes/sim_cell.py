@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import multiprocessing
 import sys
 
@@ -11,7 +12,6 @@ from std_srvs.srv import Trigger
 from tf2_ros import StaticTransformBroadcaster
 
 from s3k_ros.errors import ConfigurationError, DeviceUnavailableError
-from s3k_ros.ros.sim_renderer import RendererProcess, run_renderer
 from s3k_ros.params.simulation import (
     ArmControlParameters,
     GripperControlParameters,
@@ -22,6 +22,7 @@ from s3k_ros.ros.diagnostics import Level, Report
 from s3k_ros.ros.node import S3kNode, run_node
 from s3k_ros.ros.sim_actions import ArmServer, GripperServer
 from s3k_ros.ros.sim_publishers import StatePublisher
+from s3k_ros.ros.sim_renderer import RendererProcess, run_renderer
 from s3k_ros.simulation.cell import TABLE_HEIGHT_M, build_cell
 from s3k_ros.simulation.frames import RobotFrames
 from s3k_ros.simulation.renderer import ExposureSender, RendererSetup
@@ -200,7 +201,7 @@ class SimCellNode(S3kNode):
 
 def topic_remaps(argv: list[str]) -> tuple[str, ...]:
     """The remap rules of a command line, less those that rename nodes or namespaces."""
-    rules = [value for key, value in zip(argv, argv[1:], strict=False) if key in ("-r", "--remap")]
+    rules = [value for key, value in itertools.pairwise(argv) if key in ("-r", "--remap")]
     return tuple(rule for rule in rules if not rule.startswith("__"))
 
 

@@ -45,9 +45,7 @@ class ArmControlParameters(Parameters):
 class GripperControlParameters(Parameters):
     """How the gripper moves and when it counts as stalled."""
 
-    speed_rad_s: float = param(
-        1.2, "Speed of the knuckle.", unit="rad/s", low=0.05, high=3.0
-    )
+    speed_rad_s: float = param(1.2, "Speed of the knuckle.", unit="rad/s", low=0.05, high=3.0)
     default_effort_n: float = param(
         40.0, "Grip force when a command names none.", unit="N", low=1.0, high=235.0
     )
@@ -73,9 +71,7 @@ class GripperControlParameters(Parameters):
 class SimCellParameters(Parameters):
     """The simulated cell as a node."""
 
-    seed: int = param(
-        0, "Seed of the first scene.", low=0, high=2**63 - 1, read_only=True
-    )
+    seed: int = param(0, "Seed of the first scene.", low=0, high=2**63 - 1, read_only=True)
     scene_family: str = param(
         "test", "Kinds of distractors, cloths and lights; the model was trained on train.",
         choices=("train", "dev", "test"), read_only=True,
@@ -91,9 +87,7 @@ class SimCellParameters(Parameters):
     disabled_cameras: tuple[str, ...] = param(
         (), "Cameras that send nothing, to try the loss of a camera."
     )
-    shadows: bool = param(
-        False, "Render shadows: several times as slow.", read_only=True
-    )
+    shadows: bool = param(False, "Render shadows: several times as slow.", read_only=True)
     scene_view: bool = param(
         True, "Offer scene/image_raw, a view of the whole cell, while someone listens.",
         read_only=True,
@@ -139,9 +133,7 @@ class SimCellParameters(Parameters):
         "/robotiq_force_torque_sensor_broadcaster/zero_ftsensor",
         "Service that zeroes the wrench.", read_only=True,
     )  # fmt: skip
-    allow_stalling: bool = param(
-        True, "A stalled grip succeeds; otherwise it aborts."
-    )
+    allow_stalling: bool = param(True, "A stalled grip succeeds; otherwise it aborts.")
     arm_server_enabled: bool = param(
         True, "False takes the arm's action server away, to try its loss."
     )

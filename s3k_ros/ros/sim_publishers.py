@@ -1,7 +1,7 @@
 """What the simulated hardware publishes, from messages that are filled anew each time.
 
-The physics thread calls this 100 times a second: building messages from nothing would cost more than
-sending them.
+The physics thread calls this 100 times a second: building messages from nothing would cost more
+than sending them.
 """
 
 from __future__ import annotations

@@ -36,6 +36,13 @@ class RendererProcess:
 
 
 class SimRendererNode(S3kNode):
+    """Renders what the physics exposes and publishes images and camera_info.
+
+    Args:
+        config: of the process.
+        connection: to the physics.
+    """
+
     def __init__(self, config: RendererProcess, connection: Connection) -> None:
         rules = [word for rule in config.remaps for word in ("-r", rule)]
         super().__init__(
@@ -62,6 +69,7 @@ class SimRendererNode(S3kNode):
         self._thread.start()
 
     def close(self) -> None:
+        """Waits for the rendering thread."""
         self._thread.join(2.0)
 
     def _run(self) -> None:

@@ -129,9 +129,9 @@ class _Motion:
     goal_tolerance: Array
     goal_time: float
     progress: float
+    offset: Array
+    offset_rate: Array
     blend_age: float = 0.0
-    offset: Array | None = None
-    offset_rate: Array | None = None
     stop_age: float | None = None
     outcome: tuple[GoalState, ErrorCode, str] | None = None
 
@@ -139,7 +139,8 @@ class _Motion:
 class ArmController:
     """Turns trajectories into references of position and velocity, and judges their execution.
 
-    One goal at a time: a new one replaces the old, which ends as aborted, and the motion blends over.
+    One goal at a time: a new one replaces the old, which ends as aborted. The old motion goes on
+    until the new trajectory begins (its header's time); any difference then fades out smoothly.
 
     Args:
         joints: names in the order of all arrays here.
@@ -168,6 +169,7 @@ class ArmController:
         if motion is not None:
             _end(motion.handle, GoalState.ABORTED, ErrorCode.INVALID_GOAL, "the cell was reset")
         self._motion: _Motion | None = None
+        self._next: tuple[float, _Motion] | None = None
         self._position = np.array(position, dtype=np.float64)
         self._velocity = np.zeros_like(self._position)
 
@@ -202,11 +204,20 @@ class ArmController:
             raise TrajectoryRefusedError(
                 ErrorCode.OLD_HEADER_TIMESTAMP, f"the trajectory ended {late:.3f} s ago"
             )
-        motion = self._motion_of(prepared, now - begin)
-        if self._motion is not None:
+        running = self._motion
+        wait = begin - now if running is not None and running.outcome is None else 0.0
+        if running is not None and wait > 0:
+            # The old path goes on until the new one begins where it was planned to begin.
+            at_begin = self._sample(running, running.progress + wait, running.blend_age + wait, 1.0)
+            motion = self._motion_of(prepared, 0.0, *at_begin)
+            self._next = (begin, motion)
+        else:
+            motion = self._motion_of(prepared, now - begin, self._position, self._velocity)
+            self._motion, self._next = motion, None
+        if running is not None:
             replaced = (GoalState.ABORTED, ErrorCode.INVALID_GOAL, "replaced by a new goal")
-            _end(self._motion.handle, *(self._motion.outcome or replaced))
-        self._motion = motion
+            _end(running.handle, *(running.outcome or replaced))
+            running.handle = motion.handle
         self.feed(now)
         return motion.handle
 
@@ -220,7 +231,8 @@ class ArmController:
 
         Args:
             now: time of this cycle, s.
-            position, velocity: (n,) measured, rad and rad/s.
+            position: (n,) measured, rad.
+            velocity: (n,) measured, rad/s.
 
         Returns:
             References (n,) of position and velocity for this cycle.
@@ -231,12 +243,29 @@ class ArmController:
             self._velocity = np.zeros_like(self._velocity)
             return self.reference
         self._watch(now)
+        motion = self._switch(now, step) or motion
         rate = self._advance(motion, step)
-        self._sample(motion, rate)
+        self._position, self._velocity = self._sample(
+            motion, motion.progress, motion.blend_age, rate
+        )
         motion.handle.desired = self._position
         motion.handle.elapsed = motion.progress
         self._judge(motion, position, velocity)
         return self.reference
+
+    def _switch(self, now: float, step: float) -> _Motion | None:
+        """Goes over to the next motion when its time has come."""
+        if self._next is None or now < self._next[0]:
+            return None
+        (begin, motion), self._next = self._next, None
+        old, self._motion = self._motion, motion
+        assert old is not None
+        position, velocity = self._sample(old, old.progress + step, old.blend_age + step, 1.0)
+        elapsed = now - begin
+        motion.offset = position - motion.position(elapsed)
+        motion.offset_rate = velocity - motion.velocity(elapsed)
+        motion.progress, motion.blend_age = elapsed - step, -step  # this cycle adds its step
+        return motion
 
     def _watch(self, now: float) -> None:
         limit = self._params.watchdog_s
@@ -250,6 +279,7 @@ class ArmController:
         motion = self._motion
         if motion is None or motion.outcome is not None:
             return
+        self._next = None
         motion.handle.state = GoalState.STOPPING
         motion.stop_age = 0.0
         motion.outcome = (state, code, message)
@@ -268,17 +298,18 @@ class ArmController:
         motion.progress += stop * ((after - before) - 0.5 * (after**2 - before**2))
         return 1.0 - after
 
-    def _sample(self, motion: _Motion, rate: float) -> None:
-        t = min(max(motion.progress, 0.0), motion.duration)
-        moving = 0.0 <= motion.progress < motion.duration
+    def _sample(
+        self, motion: _Motion, progress: float, blend_age: float, rate: float
+    ) -> tuple[Array, Array]:
+        """Position and velocity at a time of the trajectory's own, running at a rate."""
+        t = min(max(progress, 0.0), motion.duration)
+        moving = 0.0 <= progress < motion.duration
         position = motion.position(t)
         velocity = motion.velocity(t) * rate if moving else np.zeros_like(position)
-        if motion.offset is not None and motion.offset_rate is not None:
-            drift, drift_rate = _fade(
-                motion.offset, motion.offset_rate, motion.blend_age, self._params.blend_time_s
-            )
-            position, velocity = position + drift, velocity + drift_rate
-        self._position, self._velocity = position, velocity
+        drift, drift_rate = _fade(
+            motion.offset, motion.offset_rate, max(blend_age, 0.0), self._params.blend_time_s
+        )
+        return position + drift, velocity + drift_rate
 
     def _judge(self, motion: _Motion, position: Array, velocity: Array) -> None:
         error = np.abs(position - self._position)
@@ -298,7 +329,7 @@ class ArmController:
             )  # fmt: skip
             return
         over = motion.progress - motion.duration
-        if over < 0:
+        if over < 0 or self._next is not None:
             return
         if np.all(error <= motion.goal_tolerance) and still:
             self._finish(GoalState.SUCCEEDED, ErrorCode.SUCCESSFUL, "")
@@ -363,13 +394,16 @@ class ArmController:
         if len(arrays) > 1 and np.any(np.abs(arrays[1][-1]) > 1e-3):
             raise _invalid("the final velocity must be zero")
 
-    def _motion_of(self, prepared: PreparedTrajectory, elapsed: float) -> _Motion:
+    def _motion_of(
+        self, prepared: PreparedTrajectory, elapsed: float, position: Array, velocity: Array
+    ) -> _Motion:
+        """The motion that starts from a commanded state with its own time at ``elapsed``."""
         goal = prepared.goal
-        spline = self._with_entry(prepared, elapsed)
+        spline = _with_entry(prepared, elapsed, position, velocity)
         rate = spline.derivative()
         self._check_speed(rate, spline.x)
         t = min(max(elapsed, float(spline.x[0])), float(spline.x[-1]))
-        offset = self._position - spline(t)
+        offset = position - spline(t)
         worst = int(np.argmax(np.abs(offset)))
         if abs(offset[worst]) > self._params.start_tolerance_rad:
             raise _invalid(
@@ -377,7 +411,7 @@ class ArmController:
             )
         moving = elapsed >= spline.x[0]
         return _Motion(
-            handle=GoalHandle(desired=self._position),
+            handle=GoalHandle(desired=position),
             position=spline,
             velocity=rate,
             duration=float(spline.x[-1]),
@@ -386,27 +420,7 @@ class ArmController:
             goal_time=_or_default(goal.goal_time_tolerance, self._params.goal_time_tolerance_s),
             progress=elapsed,
             offset=offset,
-            offset_rate=self._velocity - (rate(t) if moving else 0.0),
-        )
-
-    def _with_entry(self, prepared: PreparedTrajectory, elapsed: float) -> BPoly:
-        """The spline with the way from the arm's present state to its first point."""
-        times, derivatives, spline = prepared.times, prepared.derivatives, prepared.spline
-        first = float(times[0])
-        if first > 0:
-            begin = max(0.0, min(elapsed, first - _SHORTEST_ENTRY_S))
-            here = [self._position, self._velocity, np.zeros_like(self._position)]
-        elif spline is None:  # one point, at once: stay there
-            begin, first = 0.0, _SHORTEST_ENTRY_S
-            here = [d[0] for d in derivatives]
-        else:
-            return spline
-        ends = [np.vstack([h, d[0]]) for h, d in zip(here, derivatives, strict=False)]
-        entry = _spline(np.array([begin, first]), ends)
-        if spline is None:
-            return entry
-        return BPoly(
-            np.concatenate([entry.c, spline.c], axis=1), np.concatenate([entry.x[:1], spline.x])
+            offset_rate=velocity - (rate(t) if moving else 0.0),
         )
 
     def _check_speed(self, rate: BPoly, times: Array) -> None:
@@ -422,6 +436,29 @@ class ArmController:
     def _tolerance(self, named: dict[str, float], default: float) -> Array:
         values = [_or_default(named.get(name, 0.0), default) for name in self._joints]
         return np.array([np.inf if v == 0 else v for v in values])
+
+
+def _with_entry(
+    prepared: PreparedTrajectory, elapsed: float, position: Array, velocity: Array
+) -> BPoly:
+    """The spline with the way from the arm's commanded state to its first point."""
+    times, derivatives, spline = prepared.times, prepared.derivatives, prepared.spline
+    first = float(times[0])
+    if first > 0:
+        begin = max(0.0, min(elapsed, first - _SHORTEST_ENTRY_S))
+        here = [position, velocity, np.zeros_like(position)]
+    elif spline is None:  # one point, at once: stay there
+        begin, first = 0.0, _SHORTEST_ENTRY_S
+        here = [d[0] for d in derivatives]
+    else:
+        return spline
+    ends = [np.vstack([h, d[0]]) for h, d in zip(here, derivatives, strict=False)]
+    entry = _spline(np.array([begin, first]), ends)
+    if spline is None:
+        return entry
+    return BPoly(
+        np.concatenate([entry.c, spline.c], axis=1), np.concatenate([entry.x[:1], spline.x])
+    )
 
 
 def _spline(times: Array, derivatives: Sequence[Array]) -> BPoly:

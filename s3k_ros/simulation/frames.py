@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import mujoco
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +14,8 @@ from s3k_ros.simulation.cell import CellModel
 Array = NDArray[np.float64]
 
 LINKS = tuple(f"right_l{i}" for i in range(7))
-HAND, SENSOR, GRIPPER, TCP = "right_hand", "robotiq_ft_frame_id", "robotiq_85_base_link", "grasp_tcp"
+HAND, SENSOR = "right_hand", "robotiq_ft_frame_id"
+GRIPPER, TCP = "robotiq_85_base_link", "grasp_tcp"
 
 # The gripper's driver counts x along the closing jaws, moma's model y.
 _BASE_FROM_ROS_BASE = Transform(np.array([[0, -1, 0], [1, 0, 0], [0, 0, 1.0]]), np.zeros(3))
@@ -36,7 +39,7 @@ class RobotFrames:
         data.qpos[cell.arm_qpos] = 0.0
         mujoco.mj_kinematics(cell.model, data)
         links = [Transform.identity(), *(_body(data, f"sawyer/l{i}") for i in range(7))]
-        steps = [a.inverse() @ b for a, b in zip(links, links[1:], strict=False)]
+        steps = [a.inverse() @ b for a, b in itertools.pairwise(links)]
         self._positions = np.array([step.translation for step in steps])
         self._quaternions = np.array([step.quaternion for step in steps])
         self.fixed = _fixed_frames(cell, data, links[-1])

@@ -96,7 +96,8 @@ class GripperController:
 
         Args:
             now: time, s.
-            position, velocity: measured, rad and rad/s of the knuckle.
+            position: measured, rad of the knuckle.
+            velocity: measured, rad/s of the knuckle.
 
         Returns:
             Target of the knuckle, rad, and the grip force limit, N.

@@ -6,6 +6,7 @@ renderer skips image sets and never holds up the physics.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from multiprocessing.connection import Connection
 from typing import NamedTuple
@@ -60,10 +61,9 @@ class ExposureSender:
             return
         # Keep the rate on average, without bursts after a pause.
         self._due = max(self._due + 1.0 / self.rate_hz, state.stamp)
-        try:
+        # A renderer that has ended is the business of whoever started it.
+        with contextlib.suppress(OSError, EOFError):
             self._expose(state, data)
-        except (OSError, EOFError):
-            pass  # the renderer has ended: whoever started it watches it
 
     def _expose(self, state: CellState, data: mujoco.MjData) -> None:
         while self.connection.poll():

@@ -44,9 +44,8 @@ def scene_view(width: int = 640) -> Camera:
 
 def _camera(name: str, width: int) -> Camera:
     azimuth, elevation = np.radians(_MOUNTS[name][:2])
-    direction = np.array(
-        [np.cos(elevation) * np.cos(azimuth), np.cos(elevation) * np.sin(azimuth), np.sin(elevation)]
-    )
+    flat = np.cos(elevation)
+    direction = np.array([flat * np.cos(azimuth), flat * np.sin(azimuth), np.sin(elevation)])
     target = np.array(WORKSPACE_CENTRE_M)
     return _pinhole(name, width, target + _MOUNTS[name][2] * direction, target)
 
