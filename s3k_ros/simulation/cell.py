@@ -161,7 +161,7 @@ class CellModel:
 def build_cell(
     attachments: Sequence[Attachment] = (),
     cameras: Sequence[Camera] = (),
-    timestep_s: float = 0.002,
+    timestep_s: float = 0.00125,
 ) -> CellModel:
     """Composes and compiles the cell.
 

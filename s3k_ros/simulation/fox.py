@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import dataclasses
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,10 +23,10 @@ OBJECT_ID = "plush_fox"
 KEYPOINTS = ("head", "left_front_paw", "right_front_paw", "body", "tail")
 SKELETON = ((0, 3), (1, 3), (2, 3), (3, 4))
 
-MASS_KG = 0.3
-LATTICE_M = 0.025
-MIN_HEIGHT_M = 0.009
-YOUNG_PA = 3.0e3
+MASS_KG = 0.22
+LATTICE_M = 0.03
+MIN_HEIGHT_M = 0.0108
+YOUNG_PA = 6.0e3
 POISSON = 0.2
 
 
@@ -40,6 +41,7 @@ class Part:
         fur: name of the fur texture.
         limb: name of the limb whose joint moves it.
         stuffed: False for trims (ears, nose) that carry no stuffing.
+        firm: True for a part filled like a bean bag: it keeps its shape.
     """
 
     name: str
@@ -49,6 +51,7 @@ class Part:
     limb: str
     yaw_rad: float = 0.0
     stuffed: bool = True
+    firm: bool = False
 
     def local(self, points: Array) -> Array:
         """Points (..., 3) in the part's frame, scaled so that its surface is the unit sphere."""
@@ -85,11 +88,13 @@ LIMBS = (
 )
 
 
-def _mirrored(name: str, centre, radii, fur, limb, yaw_rad=0.0, stuffed=True) -> list[Part]:
+def _mirrored(name: str, centre: tuple[float, float, float], limb: str, **part: Any) -> list[Part]:
+    """A part and its mirror image; `limb` is that of the left one."""
     x, y, z = centre
+    yaw = part.pop("yaw_rad", 0.0)
     return [
-        Part(f"left_{name}", (x, y, z), radii, fur, f"left_{limb}" if limb in ("front", "hind") else limb, yaw_rad, stuffed),
-        Part(f"right_{name}", (x, -y, z), radii, fur, f"right_{limb}" if limb in ("front", "hind") else limb, -yaw_rad, stuffed),
+        Part(f"left_{name}", (x, y, z), limb=limb, yaw_rad=yaw, **part),
+        Part(f"right_{name}", (x, -y, z), limb=limb.replace("left", "right"), yaw_rad=-yaw, **part),
     ]
 
 
@@ -99,15 +104,29 @@ PARTS: tuple[Part, ...] = (
     Part("head", (0.112, 0.0, 0.078), (0.044, 0.048, 0.041), "orange", "head"),
     Part("muzzle", (0.150, 0.0, 0.066), (0.030, 0.021, 0.018), "cream", "head"),
     Part("nose", (0.180, 0.0, 0.070), (0.007, 0.008, 0.006), "black", "head", stuffed=False),
-    *_mirrored("eye", (0.146, 0.022, 0.090), (0.006, 0.006, 0.006), "black", "head", stuffed=False),
-    *_mirrored("ear", (0.098, 0.031, 0.116), (0.010, 0.014, 0.026), "brown", "head", stuffed=False),
-    *_mirrored("front_leg", (0.068, 0.077, 0.025), (0.056, 0.022, 0.022), "orange", "front", 0.95),
-    *_mirrored("front_paw", (0.094, 0.113, 0.025), (0.030, 0.026, 0.024), "brown", "front", 0.95),
-    *_mirrored("hind_leg", (-0.070, 0.066, 0.026), (0.046, 0.024, 0.024), "orange", "hind", 2.2),
-    *_mirrored("hind_paw", (-0.092, 0.098, 0.023), (0.026, 0.022, 0.021), "cream", "hind", 2.2),
+    *_mirrored("eye", (0.146, 0.022, 0.090), "head", radii=(0.006,) * 3, fur="black", stuffed=False),
+    *_mirrored(
+        "ear", (0.098, 0.031, 0.116), "head", radii=(0.010, 0.014, 0.026), fur="brown", stuffed=False
+    ),
+    *_mirrored(
+        "front_leg", (0.068, 0.077, 0.025), "left_front", radii=(0.056, 0.022, 0.022), fur="orange",
+        yaw_rad=0.95,
+    ),
+    *_mirrored(
+        "front_paw", (0.094, 0.113, 0.025), "left_front", radii=(0.030, 0.026, 0.024), fur="brown",
+        yaw_rad=0.95, firm=True,
+    ),
+    *_mirrored(
+        "hind_leg", (-0.070, 0.066, 0.026), "left_hind", radii=(0.046, 0.024, 0.024), fur="orange",
+        yaw_rad=2.2,
+    ),
+    *_mirrored(
+        "hind_paw", (-0.092, 0.098, 0.023), "left_hind", radii=(0.026, 0.022, 0.021), fur="cream",
+        yaw_rad=2.2,
+    ),
     Part("tail", (-0.135, 0.0, 0.040), (0.062, 0.028, 0.027), "orange", "tail"),
     Part("tail_tip", (-0.190, 0.0, 0.040), (0.032, 0.024, 0.023), "white", "tail"),
-)
+)  # fmt: skip
 
 _KEYPOINT_PARTS = {
     "head": "head",
@@ -133,7 +152,8 @@ class Skin:
     Attributes:
         vertices: (V, 3) m, fox frame.
         texcoords: (V, 2) in the fur atlas.
-        anchors: (V, 3) m, where each vertex is tied to the stuffing: itself, or its trim's centre.
+        anchors: (V, 3) m, where each vertex is tied to the stuffing: itself, or
+            the centre of a trim or a firm part, which moves as one.
         faces: (F, 3) indices.
     """
 
@@ -192,7 +212,8 @@ def skin(segments: int = 20, rings: int = 12) -> Skin:
     for part in PARTS:
         offset = sum(map(len, v))
         v.append(part.surface(unit.reshape(-1, 3)))
-        n.append(v[-1] if part.stuffed else np.tile(np.array(part.centre), (len(v[-1]), 1)))
+        tied = part.stuffed and not part.firm
+        n.append(v[-1] if tied else np.tile(np.array(part.centre), (len(v[-1]), 1)))
         across = 0.05 + 0.9 * lon / (2 * np.pi)
         u = (columns[part.fur] + across) / len(columns)
         t.append(np.stack([u, 0.5 + lat / np.pi * 0.98], -1).reshape(-1, 2))

@@ -34,6 +34,54 @@ def add_fox(root: mjcf.RootElement) -> None:
     _add_skin(root)
 
 
+def firm_paws(spec: mujoco.MjSpec) -> None:
+    """Makes each firm part one rigid body that carries its lattice nodes.
+
+    The elastic lattice alone gives way until the jaws meet, where real stuffing packs and pushes
+    back; so the front paws are filled like bean bags, as many plush toys' are.
+
+    The nodes' bodies exist only once MuJoCo has expanded the flex, so this works on the parsed
+    model, before it is compiled. The leg's tetrahedra pull at the paw through the shared nodes.
+    """
+    nodes = fox.lattice().nodes
+    mass = fox.MASS_KG / len(nodes)
+    parts = {part.name: part for part in fox.PARTS}
+    for name, mine in _firm_nodes().items():
+        part = parts[name]
+        core = spec.worldbody.add_body(name=_core(name), pos=part.centre)
+        core.add_freejoint(name=_core(name))
+        core.add_geom(
+            type=mujoco.mjtGeom.mjGEOM_ELLIPSOID,
+            size=np.array(part.radii) * 0.95,
+            quat=[np.cos(part.yaw_rad / 2), 0.0, 0.0, np.sin(part.yaw_rad / 2)],
+            mass=mass * len(mine),
+            group=3,
+            condim=4,
+            friction=[1.5, 0.03, 0.0001],
+            solref=[0.02, 1.0],
+            solimp=[0.9, 0.95, 0.003, 0.5, 2.0],
+            contype=0,
+            conaffinity=ARM_BIT | GROUND_BIT | TOY_BIT,
+        )
+        for node in mine:
+            spec.detach_body(spec.body(f"{NAME}_{node}"))
+            core.add_body(name=f"{NAME}_{node}", pos=nodes[node] - part.centre)
+
+
+def _firm_nodes() -> dict[str, NDArray[np.intp]]:
+    """Lattice nodes of each firm part."""
+    nodes = fox.lattice().nodes
+    return {
+        part.name: np.flatnonzero(np.linalg.norm(part.local(nodes), axis=-1) < 1.25)
+        for part in fox.PARTS
+        if part.firm
+    }
+
+
+def _core(part: str) -> str:
+    return f"{NAME}_{part}"
+
+
 class PlushFox:
     """The fox inside a compiled model.
 
@@ -46,14 +94,15 @@ class PlushFox:
         self._flex = mujoco.mj_name2id(model, mujoco.mjtObj.mjOBJ_FLEX, NAME)
         if self._flex < 0:
             raise KeyError(f"the model holds no flex named {NAME!r}")
-        first = model.flex_vertadr[self._flex]
-        bodies = model.flex_vertbodyid[first : first + len(self._lattice.nodes)]
-        self._bodies = bodies
-        self._qpos = np.array([model.jnt_qposadr[model.body_jntadr[b]] for b in bodies])
-        self._dofs = np.array([model.body_dofadr[b] for b in bodies])
+        names = [f"{NAME}_{i}" for i in range(len(self._lattice.nodes))]
+        self._bodies = np.array([model.body(name).id for name in names])
+        self._soft = np.flatnonzero(model.body_dofnum[self._bodies] == 3)
+        soft = self._bodies[self._soft]
+        self._qpos = model.jnt_qposadr[model.body_jntadr[soft]]
+        self._dofs = model.body_dofadr[soft]
         for axis in range(3):
             model.dof_damping[self._dofs + axis] = NODE_DAMPING
-        self._home = model.body_pos[bodies].copy()
+        self._home = model.body_pos[soft].copy()
         start = model.flex_edgeadr[self._flex]
         self._edges = slice(start, start + model.flex_edgenum[self._flex])
         self._pairs = model.flex_edge[self._edges].copy()
@@ -75,14 +124,38 @@ class PlushFox:
             rotation: (3, 3) world_from_fox.
             position: (3,) m, world; the lowest node lies at its height.
         """
-        shape = fox.posed(turns)
+        shape, cores = self._firm(fox.posed(turns))
         lengths = np.linalg.norm(shape[self._pairs[:, 0]] - shape[self._pairs[:, 1]], axis=1)
         model.flexedge_length0[self._edges] = lengths
         world = shape @ rotation.T
-        world += np.asarray(position) - [0.0, 0.0, world[:, 2].min()]
+        shift = np.asarray(position) - [0.0, 0.0, world[:, 2].min()]
+        world += shift
         for axis in range(3):
-            data.qpos[self._qpos + axis] = world[:, axis] - self._home[:, axis]
+            data.qpos[self._qpos + axis] = world[self._soft, axis] - self._home[:, axis]
             data.qvel[self._dofs + axis] = 0.0
+        for name, (turn, centre) in cores.items():
+            joint = data.joint(_core(name))
+            joint.qpos[:3] = rotation @ centre + shift
+            mujoco.mju_mat2Quat(joint.qpos[3:], (rotation @ turn).ravel())
+            joint.qvel[:] = 0.0
+
+    def _firm(self, shape: Array) -> tuple[Array, dict[str, tuple[Array, Array]]]:
+        """Moves each firm part's nodes to the rigid fit (Kabsch 1976) of their posed places.
+
+        Returns:
+            The shape (N, 3), and each part's turn (3, 3) and centre (3,) in the fox frame.
+        """
+        shape, cores = shape.copy(), {}
+        centres = {part.name: np.array(part.centre) for part in fox.PARTS}
+        for name, mine in _firm_nodes().items():
+            rest = self._lattice.nodes[mine]
+            u, _, vt = np.linalg.svd((rest - rest.mean(0)).T @ (shape[mine] - shape[mine].mean(0)))
+            sign = np.diag([1.0, 1.0, np.sign(np.linalg.det(vt.T @ u.T))])
+            turn = vt.T @ sign @ u.T
+            centre = shape[mine].mean(0) + turn @ (centres[name] - rest.mean(0))
+            shape[mine] = (rest - centres[name]) @ turn.T + centre
+            cores[name] = (turn, centre)
+        return shape, cores
 
     def nodes(self, data: mujoco.MjData) -> Array:
         """Lattice nodes (N, 3), world, m."""

@@ -23,7 +23,7 @@ TOY_X_M = (0.40, 0.88)
 TOY_Y_M = (-0.42, 0.42)
 # Free ground around the fox's nodes: room for an open gripper's fingers.
 CLEARANCE_M = 0.06
-SETTLE_S = 1.2
+SETTLE_S = 0.8
 
 
 class ToyScene:
@@ -64,6 +64,10 @@ class ToyScene:
         top = root.find("geom", "table_top")
         top.material = TABLE_TEXTURE
         top.rgba = (1, 1, 1, 1)
+
+    def finish(self, spec: mujoco.MjSpec) -> None:
+        """Adds what needs the parsed model, before it is compiled."""
+        plush.firm_paws(spec)
 
     def randomise(self, model: mujoco.MjModel, data: mujoco.MjData, seed: int) -> list[int]:
         """Lays out the scene of a seed, in place: same seed and family, same scene.
