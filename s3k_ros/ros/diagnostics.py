@@ -20,6 +20,8 @@ from rclpy.node import Node
 
 TOPIC = "/diagnostics"
 PERIOD_S = 1.0
+# Other nodes may start this much later than we without being reported as silent.
+GRACE_S = 8.0
 # Figures of a stream describe its last messages, up to this many.
 _WINDOW = 50
 
@@ -184,8 +186,10 @@ class Stream:
             values["skew_ms_max"] = 1e3 * max(self._skews)
         if self._refusal and self._clock() - self._refusal[0] < self.timeout_s + PERIOD_S:
             return Report(Level.ERROR, self._refusal[1], values)
+        if not self.received and self.silence_s < max(self.timeout_s, GRACE_S):
+            return Report(Level.OK, "waiting for the first message", values)
         if self.silence_s > self.timeout_s:
-            what = "no message yet" if not self.received else "stale: no message"
+            what = "stale: no message" if self.received else "no message yet"
             return Report(Level.ERROR, f"{what} for {self.silence_s:.1f} s", values)
         return Report(Level.OK, f"{self.rate_hz:.1f} Hz", values)
 

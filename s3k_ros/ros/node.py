@@ -15,11 +15,11 @@ from rclpy.publisher import Publisher
 from rclpy.qos import QoSProfile, qos_policy_name_from_kind
 from rclpy.subscription import Subscription
 
-from s3k_ros.errors import ConfigurationError, S3kError
+from s3k_ros.errors import S3kError
 from s3k_ros.params.base import Parameters
 from s3k_ros.ros import parameters, qos
 from s3k_ros.ros.diagnostics import Diagnostics, Level, Report
-from s3k_ros.ros.twin import refuse_twin
+from s3k_ros.ros.twin import TwinGuard
 
 P = TypeVar("P", bound=Parameters)
 
@@ -48,8 +48,7 @@ class S3kNode(Node):
         self._qos_mismatches: dict[str, str] = {}
         self.diagnostics = Diagnostics(self)
         self.diagnostics.add("qos", self._report_qos)
-        if alone:
-            refuse_twin(self, self.diagnostics)
+        self._guard = TwinGuard(self, self.diagnostics, self.fail) if alone else None
 
     def declare(
         self, kind: type[P], prefix: str = "", on_change: Callable[[P], None] | None = None
@@ -81,8 +80,8 @@ class S3kNode(Node):
         Raises:
             ConfigurationError: the topic has another publisher and shall be exclusive.
         """
-        if exclusive:
-            self._refuse_other_publisher(topic)
+        if exclusive and self._guard:
+            self._guard.claim(self.resolve_topic_name(topic))
         events = PublisherEventCallbacks(incompatible_qos=self._mismatch(topic, "subscriber"))
         return self.create_publisher(
             kind, topic, profile, event_callbacks=events, qos_overriding_options=qos.OVERRIDABLE
@@ -125,17 +124,6 @@ class S3kNode(Node):
             return Report()
         return Report(Level.ERROR, "; ".join(self._qos_mismatches.values()))
 
-    def _refuse_other_publisher(self, topic: str) -> None:
-        name = self.resolve_topic_name(topic)
-        own = (self.get_namespace(), self.get_name())
-        for info in self.get_publishers_info_by_topic(name):
-            if (info.node_namespace, info.node_name) != own:
-                other = f"{info.node_namespace.rstrip('/')}/{info.node_name}"
-                raise ConfigurationError(
-                    f"{self.get_fully_qualified_name()}: {other} already publishes {name} on "
-                    "this ROS_DOMAIN_ID; set another ROS_DOMAIN_ID, another namespace or a remap"
-                )
-
 
 def run_node(factory: Callable[[], S3kNode], args: list[str] | None = None) -> int:
     """Runs one node until it is told to stop.
@@ -159,6 +147,7 @@ def run_node(factory: Callable[[], S3kNode], args: list[str] | None = None) -> i
         executor = SingleThreadedExecutor()
         executor.add_node(node)
         executor.spin()
+        return _exit_code(node.failure)
     except (KeyboardInterrupt, ExternalShutdownException):
         return _exit_code(node.failure if node else None)
     except Exception as error:
@@ -166,7 +155,6 @@ def run_node(factory: Callable[[], S3kNode], args: list[str] | None = None) -> i
         return _exit_code(error if rclpy.ok() else None)
     finally:
         _close(node)
-    return 0
 
 
 def _exit_code(error: BaseException | None) -> int:

@@ -1,0 +1,237 @@
+"""The detector and the triangulator as processes, fed with images of coloured blobs."""
+
+from __future__ import annotations
+
+import time
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from sensor_msgs.msg import Image, PointCloud2
+from sensor_msgs_py import point_cloud2
+from support.fake_cameras import FakeCameras
+from support.rigs import make_rig
+from support.synthetic_model import KEYPOINTS, write_model
+from tf2_msgs.msg import TFMessage
+from visualization_msgs.msg import Marker, MarkerArray
+
+from s3k_ros.msg import (
+    Keypoint2DArray,
+    Keypoint3D,
+    Keypoint3DArray,
+    KeypointModel,
+    MultiViewKeypoints,
+)
+from s3k_ros.ros import qos
+from s3k_ros.ros.conversions import nanoseconds
+
+pytestmark = pytest.mark.ros
+
+CAMERAS = make_rig("plumb_bob")
+NAMES = [camera.name for camera in CAMERAS]
+# Far enough apart that no disc (2 cm) hides another one from any camera.
+POINTS = np.array(
+    [[0.6, 0.0, 0.0], [0.7, 0.1, 0.02], [0.7, -0.1, 0.02], [0.5, 0.1, 0.03], [0.5, -0.1, 0.0]]
+)
+
+
+@pytest.fixture(scope="module")
+def stack(ros, start_node, tmp_path_factory):
+    """Both nodes, the cameras, and lists of what comes out."""
+    model = tmp_path_factory.mktemp("model") / "blobs.onnx"
+    write_model(model)
+    shared = {"cameras": NAMES, "model": model}
+    timeouts = {"set_timeout_s": 0.15, "camera_timeout_s": 0.6}
+    detector = start_node("keypoint_detector", {**shared, **timeouts})
+    triangulator = start_node("triangulator", {**shared, "publish_tf": True})
+    cameras = FakeCameras(ros.node, CAMERAS)
+    views = ros.collect(MultiViewKeypoints, "keypoints_2d", qos.keypoints())
+    keypoints = ros.collect(Keypoint3DArray, "keypoints", qos.keypoints())
+    diagnostics = ros.collect(DiagnosticArray, "/diagnostics")
+
+    def feed(done, timeout_s=15.0, what="", period_s=0.1, **options):
+        """Publishes sets until something holds; the stamp of the last."""
+        last = [0.0, 0]
+
+        def publish_and_look():
+            if time.monotonic() - last[0] > period_s:
+                last[:] = time.monotonic(), cameras.publish(POINTS, **options)
+            return done()
+
+        ros.spin_until(publish_and_look, timeout_s, what)
+        return last[1]
+
+    ros.spin_until(cameras.connected, 20.0, "subscription of the detector")
+    feed(
+        lambda: keypoints and all(k.status == 0 for k in keypoints[-1].keypoints), 20.0, "keypoints"
+    )
+    parts = {"ros": ros, "feed": feed, "cameras": cameras, "model": model}
+    parts |= {"views": views, "keypoints": keypoints, "diagnostics": diagnostics}
+    yield SimpleNamespace(**parts, detector=detector, triangulator=triangulator)
+    assert detector.stop() == 0, detector.output
+    assert triangulator.stop() == 0, triangulator.output
+
+
+def status_of(stack, node, task):
+    """The newest diagnostic status of a task, None if there is none yet."""
+    name = f"{node}: {task}"
+    found = [s for array in stack.diagnostics for s in array.status if s.name == name]
+    return found[-1] if found else None
+
+
+def test_keypoints_lie_where_the_blobs_are(stack):
+    stack.keypoints.clear()
+    stack.feed(lambda: len(stack.keypoints) >= 3, what="keypoints")
+    message = stack.keypoints[-1]
+    assert message.header.frame_id == "base"
+    assert (message.model, message.object_id) == ("blobs", "plush_fox")
+    assert list(message.cameras) == NAMES
+    assert [k.name for k in message.keypoints] == list(KEYPOINTS)
+    found = np.array([[k.position.x, k.position.y, k.position.z] for k in message.keypoints])
+    # Discs of 8 px seen from 1 m at f = 393.5 px; a tenth of a pixel is 0.25 mm.
+    assert np.abs(found - POINTS).max() < 0.003
+    for keypoint in message.keypoints:
+        assert keypoint.status == Keypoint3D.OK
+        assert keypoint.views_used == 0b1111
+        covariance = np.array(keypoint.covariance).reshape(3, 3)
+        assert (np.linalg.eigvalsh(covariance) > 0).all()
+        assert 0 < nanoseconds(keypoint.age) < 5e9
+
+
+def test_stamps_are_those_of_the_exposure(stack):
+    stack.ros.spin(0.3)
+    stack.views.clear(), stack.keypoints.clear()
+    stamp = time.time_ns() - 50_000_000
+    stack.cameras.publish(POINTS, stamp_ns=stamp, jitter_ns=1_000_000)
+    stack.ros.spin_until(lambda: stack.keypoints, 5.0, "keypoints")
+    views, keypoints = stack.views[-1], stack.keypoints[-1]
+    stamps = [nanoseconds(view.header.stamp) for view in views.views]
+    assert stamps == [stamp + i * 1_000_000 for i in range(4)]
+    assert nanoseconds(views.header.stamp) == stamp + 1_000_000  # the lower median
+    assert views.header.frame_id == ""
+    assert keypoints.header.stamp == views.header.stamp
+    assert keypoints.set_id == views.set_id
+    assert [view.header.frame_id for view in views.views] == [f"{n}_optical" for n in NAMES]
+
+
+def test_late_subscriber_learns_the_model(stack):
+    messages = stack.ros.collect(KeypointModel, "keypoint_model", qos.latched())
+    stack.ros.spin_until(lambda: messages, 5.0, "keypoint_model")
+    model = messages[0]
+    assert (model.model, model.object_id) == ("blobs", "plush_fox")
+    assert list(model.names) == list(KEYPOINTS)
+    assert list(model.input_size) == [120, 160, 128, 128]
+    assert len(model.skeleton) == 2 * 4
+
+
+def test_overlay_image_comes_once_someone_listens(stack):
+    images = stack.ros.collect(Image, "cam1/keypoint_image", qos.images())
+    stack.feed(lambda: images, what="overlay")
+    assert (images[0].width, images[0].height, images[0].encoding) == (640, 480, "bgr8")
+    assert images[0].header.frame_id == "cam1_optical"
+
+
+def test_markers_cloud_and_tf_show_the_keypoints(stack):
+    markers = stack.ros.collect(MarkerArray, "keypoint_markers", qos.keypoints())
+    clouds = stack.ros.collect(PointCloud2, "keypoint_cloud", qos.keypoints())
+    transforms = stack.ros.collect(TFMessage, "/tf")
+    stack.feed(lambda: markers and clouds and transforms, what="markers, cloud and TF")
+    ellipsoids = [m for m in markers[-1].markers if m.type == Marker.SPHERE]
+    assert len(ellipsoids) == len(KEYPOINTS)
+    assert all(m.action == Marker.ADD and 0.001 < m.scale.x < 0.05 for m in ellipsoids)
+    points = point_cloud2.read_points(clouds[-1], field_names=("x", "y", "z"))
+    rows = np.stack([points["x"], points["y"], points["z"]], axis=-1)
+    assert np.abs(rows.reshape(-1, 3) - POINTS).max() < 0.003
+    names = {t.child_frame_id for t in transforms[-1].transforms}
+    assert names == {f"keypoint/{name}" for name in KEYPOINTS}
+
+
+def test_broken_image_costs_only_its_view(stack):
+    def broken_seen():
+        return any(v.views[2].status == Keypoint2DArray.BAD_IMAGE for v in stack.views)
+
+    stack.views.clear(), stack.keypoints.clear()
+    stack.feed(lambda: broken_seen() and stack.keypoints, what="BAD_IMAGE", broken=["cam2"])
+    set_id = next(v.set_id for v in stack.views if v.views[2].status == Keypoint2DArray.BAD_IMAGE)
+    stack.ros.spin_until(lambda: stack.keypoints[-1].set_id >= set_id, 5.0, "keypoints")
+    keypoints = next(m for m in stack.keypoints if m.set_id == set_id).keypoints
+    assert all(k.status == Keypoint3D.OK and k.views_used == 0b1011 for k in keypoints)
+
+
+@pytest.mark.parametrize("silent", [["cam3"], ["cam1", "cam2"]])
+def test_silent_cameras_cost_their_views_but_not_the_keypoints(stack, silent):
+    used = sum(1 << i for i, name in enumerate(NAMES) if name not in silent)
+    stack.feed(
+        lambda: stack.keypoints and stack.keypoints[-1].keypoints[0].views_used == used,
+        what="keypoints of the other cameras",
+        silent=silent,
+    )
+    assert all(k.status == Keypoint3D.OK for k in stack.keypoints[-1].keypoints)
+    statuses = {view.camera: view.status for view in stack.views[-1].views}
+    assert all(statuses[name] == Keypoint2DArray.NO_IMAGE for name in silent)
+
+
+def test_set_waits_for_no_dead_camera(stack):
+    """Once a camera counts as dead (0.6 s), its absence adds no waiting to a set."""
+    stack.views.clear()
+    stack.feed(lambda: len(stack.views) >= 12, silent=["cam0"], what="sets")
+    received = []
+    stack.ros.node.create_subscription(
+        MultiViewKeypoints,
+        "keypoints_2d",
+        lambda m: received.append(time.time_ns() - nanoseconds(m.header.stamp)),
+        qos.keypoints(),
+    )
+    stack.feed(lambda: len(received) >= 5, silent=["cam0"], what="sets of three cameras")
+    assert min(received) < 0.15e9
+
+
+def test_single_camera_gives_too_few_views_and_no_position(stack):
+    def too_few():
+        return stack.keypoints and all(
+            k.status == Keypoint3D.TOO_FEW_VIEWS for k in stack.keypoints[-1].keypoints
+        )
+
+    stack.feed(too_few, what="TOO_FEW_VIEWS", silent=["cam1", "cam2", "cam3"])
+    for keypoint in stack.keypoints[-1].keypoints:
+        assert np.isnan([keypoint.position.x, *keypoint.covariance]).all()
+
+
+def test_diagnostics_name_the_camera_that_stopped(stack):
+    def stale():
+        status = status_of(stack, "keypoint_detector", "cam3")
+        return status and status.level == DiagnosticStatus.ERROR and status
+
+    stack.diagnostics.clear()
+    stack.feed(stale, what="an error of cam3", silent=["cam3"])
+    assert "no message" in stale().message
+    assert status_of(stack, "keypoint_detector", "cam0").level == DiagnosticStatus.OK
+    values = {v.key: v.value for v in status_of(stack, "keypoint_detector", "sets").values}
+    assert {"rate_hz", "dropped", "latency_ms_median", "skew_ms_max"} <= set(values)
+
+
+def test_second_detector_on_the_domain_is_refused(stack, start_node):
+    twin = start_node("keypoint_detector", {"cameras": NAMES, "model": stack.model})
+    assert twin.wait() == 2
+    assert "another /keypoint_detector already runs" in twin.output
+    assert "ROS_DOMAIN_ID" in twin.output
+
+
+def test_other_node_that_would_publish_the_same_topic_is_refused(stack, start_node):
+    other = start_node(
+        "triangulator",
+        {"cameras": NAMES, "model": stack.model},
+        arguments=["-r", "__node:=second_triangulator"],
+    )
+    assert other.wait() == 2
+    assert "/triangulator already publishes /keypoints" in other.output
+
+
+def test_second_stack_on_another_domain_runs(stack, start_node, module_domain):
+    twin = start_node(
+        "triangulator", {"cameras": NAMES, "model": stack.model}, domain=module_domain + 1
+    )
+    stack.ros.spin(3.0)
+    assert twin.returncode is None, twin.output
+    assert twin.stop() == 0
