@@ -105,7 +105,7 @@ class SimCellParameters(Parameters):
         50.0, "Rate of the arm's TF.", unit="Hz", low=1.0, high=100.0, read_only=True
     )
     timestep_s: float = param(
-        0.002, "Time step of the physics.", unit="s", low=0.0005, high=0.005, read_only=True
+        0.00125, "Time step of the physics.", unit="s", low=0.0005, high=0.005, read_only=True
     )
     render_niceness: int = param(
         5, "How far the renderer gives way to the physics.", low=0, high=19, read_only=True
