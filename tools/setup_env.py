@@ -265,7 +265,7 @@ def underlay_digest() -> str:
 
 
 def package_digest() -> str:
-    """Hash of all that makes a new build of s3k_ros necessary: a new file does, an edit does not."""
+    """Hash of all that makes a new build of s3k_ros necessary; edits of Python do not."""
     folders = ("msg", "action", "srv", "s3k_ros", "launch", "config", "models", "tools")
     return _build_digest(
         [ROOT / "CMakeLists.txt", ROOT / "package.xml", *(ROOT / name for name in folders)]
@@ -340,7 +340,7 @@ def repair_cmake_exports() -> None:
 
 
 def build(title: str, paths: list[Path]) -> None:
-    """Builds packages with colcon into `.venv`, linking Python files so that edits need no build."""
+    """Builds packages with colcon into `.venv`; Python files are linked: edits need no build."""
     started = time.monotonic()
     say(f"colcon build of {title}")
     environment = {**base_environment(), **workspace_variables()}
@@ -379,8 +379,13 @@ def write_launchers() -> None:
     lines += [f"export {name}='{value}'" for name, value in workspace_variables().items()]
     lines += [f'export PATH="{VENV}/bin:$PATH"', 'exec "$@"', ""]
     _write_executable(VENV / "bin/s3k-env", "\n".join(lines))
-    inner = f"'{VENV}/bin/s3k-env' '{VENV}/lib/s3k_ros/s3k'"
-    _write_executable(VENV / "bin/s3k", f'#!/bin/sh\nexec {inner} "$@"\n')
+    # Training subcommands need PyTorch: with .venv-train there, all of them run in it.
+    text = f"""#!/bin/sh
+python='{TRAIN_VENV}/bin/python'
+[ -x "$python" ] || python='{VENV}/bin/python'
+exec '{VENV}/bin/s3k-env' "$python" '{VENV}/lib/s3k_ros/s3k' "$@"
+"""
+    _write_executable(VENV / "bin/s3k", text)
 
 
 def _write_executable(path: Path, text: str) -> None:
@@ -451,7 +456,7 @@ def ensure(train: bool) -> None:
     if stamps.get("package") != package:
         build("s3k_ros", [ROOT])
         write_stamp(package=package)
-    torch = digest([TORCH]) + lock
+    torch = digest([TORCH])
     if train and (stamps.get("train") != torch or not TRAIN_VENV.exists()):
         make_train_venv()
         write_stamp(train=torch)
