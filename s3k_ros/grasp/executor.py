@@ -92,7 +92,7 @@ class GraspExecutor:
         self.grasp = grasp
         self.robot = robot
         self.state: GraspState | None = None
-        self._rest = RestMonitor()
+        self._rest = RestMonitor(robot.rest_speed_rad_s)
         self._contact = ContactMonitor()
         self._motion: _Motion | None = None
         self._request: _Request | None = None

@@ -11,18 +11,22 @@ from s3k_ros.grasp.ports import JointReading, WrenchReading
 
 Array = NDArray[np.float64]
 
-# An arm whose joints moved less than this within the window stands still: 0.02 rad/s.
+# Standing still is judged over this time.
 _REST_WINDOW_S = 0.1
-_REST_RAD = 0.002
 # Mean over this many samples (30 ms at 100 Hz), so that one noisy sample is no contact.
 _CONTACT_SAMPLES = 3
 _TARE_WINDOW_S = 0.25
 
 
 class RestMonitor:
-    """Whether the arm stands still."""
+    """Whether the arm stands still.
 
-    def __init__(self) -> None:
+    Args:
+        speed: rad/s; joints that are slower on average count as still.
+    """
+
+    def __init__(self, speed: float) -> None:
+        self._speed = speed
         self._history: deque[JointReading] = deque()
 
     def update(self, reading: JointReading) -> None:
@@ -47,7 +51,7 @@ class RestMonitor:
         if last.received_at - self._history[0].received_at < 0.8 * _REST_WINDOW_S:
             return False
         positions = np.array([reading.positions for reading in self._history])
-        return bool(np.ptp(positions, axis=0).max() < _REST_RAD)
+        return bool(np.ptp(positions, axis=0).max() < self._speed * _REST_WINDOW_S)
 
 
 class ContactMonitor:

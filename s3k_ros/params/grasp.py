@@ -173,6 +173,10 @@ class RobotParameters(Parameters):
     stamp_trajectories: bool = param(
         True, "Trajectories carry their start time. False: they start when they arrive.",
     )  # fmt: skip
+    rest_speed_rad_s: float = param(
+        0.01, "An arm whose joints are slower than this stands still.",
+        unit="rad/s", low=0.0005, high=0.2,
+    )  # fmt: skip
     correction_lead_s: float = param(
         0.15, "A corrected trajectory leaves the running one this long after planning began.",
         unit="s", low=0.02, high=1.0,

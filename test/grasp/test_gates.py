@@ -74,7 +74,7 @@ def test_a_missing_load_leaves_holding_unknown_when_it_is_asked_for():
 
 
 def test_rest_needs_a_tenth_of_a_second_without_motion():
-    monitor = RestMonitor()
+    monitor = RestMonitor(0.01)
     at = [JointReading(np.full(7, 0.01 * i), None, 0.01 * i) for i in range(11)]
     for value in at:
         monitor.update(value)
@@ -87,7 +87,7 @@ def test_rest_needs_a_tenth_of_a_second_without_motion():
 
 
 def test_rest_begins_anew_when_simulated_time_goes_back():
-    monitor = RestMonitor()
+    monitor = RestMonitor(0.01)
     for i in range(20):
         monitor.update(JointReading(np.zeros(7), None, 50.0 + 0.01 * i))
     monitor.update(JointReading(np.zeros(7), None, 1.0))

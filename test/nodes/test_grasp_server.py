@@ -18,6 +18,8 @@ pytestmark = pytest.mark.ros
 Result = GraspAtKeypoint.Result
 PHASES = ("observe", "approach", "align", "close", "lift", "verify")
 STANDSTILL_S = 0.3
+# Twice what the server takes for standing still on average over a tenth of a second.
+STILL_RAD_S = 0.02
 LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 # Quick motions keep the tests short; limits of the arm hold all the same.
 PARAMS = {
@@ -193,6 +195,7 @@ def spoil(what):
 )
 def test_what_is_bad_from_the_start_moves_nothing(cell, what, code):
     spoil(what)(cell.robot)
+    cell.ros.spin(0.3)
     result = cell.grasp().result
     # Keypoints that came before they fell silent are stale.
     assert result.code in ({code, Result.STALE} if what in ("silent", "frame") else {code})
@@ -205,7 +208,7 @@ def test_keypoints_lost_on_the_way_end_the_grasp_safely(cell):
     cell.robot.hidden = {"right_front_paw"}
     result = cell.result(handle).result
     assert result.code == Result.LOST and "TOO_FEW_VIEWS" in result.message
-    assert cell.robot.arm_speed == 0.0 and "arm at rest" in result.message
+    assert cell.robot.arm_speed < STILL_RAD_S and "arm at rest" in result.message
 
 
 def test_a_grip_on_nothing_is_missed(cell):
@@ -227,7 +230,7 @@ def test_a_contact_stops_the_arm(cell):
     cell.reach("align")
     cell.robot.force = np.array([0.0, 0.0, 70.0])
     result = cell.result(handle).result
-    assert result.code == Result.CONTACT_FORCE and cell.robot.arm_speed == 0.0
+    assert result.code == Result.CONTACT_FORCE and cell.robot.arm_speed < STILL_RAD_S
 
 
 def test_an_arm_that_aborts_is_reported(cell):
@@ -302,7 +305,7 @@ def test_an_emergency_stop_ends_the_grasp_and_bars_the_next(cell):
     cell.reach("approach")
     publisher.publish(Bool(data=True))
     result = cell.result(handle).result
-    assert result.code == Result.EMERGENCY_STOP and cell.robot.arm_speed == 0.0
+    assert result.code == Result.EMERGENCY_STOP and cell.robot.arm_speed < STILL_RAD_S
     assert cell.grasp().result.code == Result.EMERGENCY_STOP
     publisher.publish(Bool(data=False))
     cell.ros.spin(0.3)
