@@ -44,7 +44,12 @@ COMMANDS = (
     Command(
         ("calibrate",), "s3k_ros.training.calibration", "calibrate a model's uncertainty", "train"
     ),
-    Command(("evaluate",), "s3k_ros.training.evaluation", "errors of a model on held-out scenes"),
+    Command(
+        ("evaluate",),
+        "s3k_ros.training.evaluation",
+        "errors of a model on held-out scenes",
+        "train",
+    ),
     Command(("params",), "s3k_ros.params.table", "table of all parameters, in Markdown"),
 )
 

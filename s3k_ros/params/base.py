@@ -13,7 +13,7 @@ from typing import Any, Self, get_type_hints
 
 from s3k_ros.errors import ConfigurationError
 
-_SCALARS: dict[Any, tuple[type, ...]] = {
+_SCALARS: dict[Any, Any] = {
     bool: (bool,),
     int: (int,),
     float: (int, float),
@@ -124,7 +124,7 @@ def _checked(owner: str, info: ParameterInfo, value: Any) -> Any:
 
 
 def _element_type(hint: Any) -> Any:
-    args = getattr(hint, "__args__", ())
+    args: Any = getattr(hint, "__args__", ())
     return args[0] if getattr(hint, "__origin__", None) is tuple else None
 
 
