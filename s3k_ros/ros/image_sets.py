@@ -66,7 +66,8 @@ class ImageSets(Generic[M]):
         inputs: one source of messages per camera, usually `message_filters.Subscriber`.
         slop_s: largest difference of the stamps within a set.
         set_timeout_s: how long a set waits for cameras that are alive.
-        camera_timeout_s: silence after which no set waits for a camera.
+        camera_timeout_s: no set waits for a camera that is this much longer silent than the last
+            set is old; so a pause of all cameras kills none.
         emit: called with every set.
         clock: time of receipt, seconds.
     """
@@ -90,6 +91,7 @@ class ImageSets(Generic[M]):
         self._waiting: dict[str, list[_Waiting[M]]] = {name: [] for name in inputs}
         # Before its first image a camera is given the time of one that has just spoken.
         self._heard = dict.fromkeys(inputs, clock())
+        self._last_set_s = clock()
         self._last_ns = -1
         self._count = 0
         # The synchronizer hears each message first: a set that it completes never waits here.
@@ -134,7 +136,8 @@ class ImageSets(Generic[M]):
 
     def _is_due(self, entries: Mapping[str, _Waiting[M]]) -> bool:
         now = self._clock()
-        alive = {n for n, t in self._heard.items() if now - t <= self._camera_timeout_s}
+        limit = self._last_set_s - self._camera_timeout_s
+        alive = {name for name, heard_s in self._heard.items() if heard_s >= limit}
         age = now - min(entry.received_s for entry in entries.values())
         return not alive - set(entries) or age >= self._set_timeout_s or age < 0.0
 
@@ -143,6 +146,7 @@ class ImageSets(Generic[M]):
         if stamps[0] <= self._last_ns:
             return  # the synchronizer found late images of a set that went out without them
         self._last_ns = stamps[-1]
+        self._last_set_s = self._clock()
         for queue in self._waiting.values():
             queue[:] = [entry for entry in queue if entry.stamp_ns > self._last_ns]
         self._count += 1

@@ -55,6 +55,10 @@ def module_domain() -> Iterator[int]:
         yield number
 
 
+# Only a machine with much else to do takes more than a few seconds for anything here.
+PATIENCE_S = 60.0
+
+
 class NodeProcess:
     """A node's process and what it printed."""
 
@@ -73,11 +77,11 @@ class NodeProcess:
     def returncode(self) -> int | None:
         return self._process.poll()
 
-    def wait(self, timeout_s: float = 20.0) -> int:
+    def wait(self, timeout_s: float = PATIENCE_S) -> int:
         """The exit code, once the process ends by itself."""
         return self._process.wait(timeout_s)
 
-    def stop(self, number: int = signal.SIGINT, timeout_s: float = 10.0) -> int:
+    def stop(self, number: int = signal.SIGINT, timeout_s: float = PATIENCE_S) -> int:
         """Ends the process by a signal; the exit code."""
         if self._process.poll() is None:
             self._process.send_signal(number)
@@ -121,7 +125,7 @@ def start_node(
 
     yield start
     for process in started:
-        process.stop(timeout_s=15.0)
+        process.stop()
 
 
 class Ros:
@@ -142,7 +146,9 @@ class Ros:
         while time.monotonic() < end:
             self._executor.spin_once(timeout_sec=0.02)
 
-    def spin_until(self, done: Callable[[], Any], timeout_s: float = 10.0, what: str = "") -> Any:
+    def spin_until(
+        self, done: Callable[[], Any], timeout_s: float = PATIENCE_S, what: str = ""
+    ) -> Any:
         """Spins until ``done()`` is true; fails the test when that takes longer."""
         end = time.monotonic() + timeout_s
         while not (result := done()):
@@ -157,7 +163,13 @@ class Ros:
         self.node.create_subscription(kind, topic, messages.append, qos)
         return messages
 
-    def call(self, kind: type, name: str, request: Any, timeout_s: float = 10.0) -> Any:
+    def wait_for_node(self, name: str) -> None:
+        """Waits until a node of this full name spins: it answers a service."""
+        from rcl_interfaces.srv import ListParameters
+
+        self.call(ListParameters, f"{name}/list_parameters", ListParameters.Request())
+
+    def call(self, kind: type, name: str, request: Any, timeout_s: float = PATIENCE_S) -> Any:
         """The answer of a service."""
         client = self.node.create_client(kind, name)
         self.spin_until(client.service_is_ready, timeout_s, f"service {name}")

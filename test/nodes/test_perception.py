@@ -50,7 +50,7 @@ def stack(ros, start_node, tmp_path_factory):
     keypoints = ros.collect(Keypoint3DArray, "keypoints", qos.keypoints())
     diagnostics = ros.collect(DiagnosticArray, "/diagnostics")
 
-    def feed(done, timeout_s=15.0, what="", period_s=0.1, **options):
+    def feed(done, timeout_s=60.0, what="", period_s=0.1, **options):
         """Publishes sets until something holds; the stamp of the last."""
         last = [0.0, 0]
 
@@ -62,9 +62,9 @@ def stack(ros, start_node, tmp_path_factory):
         ros.spin_until(publish_and_look, timeout_s, what)
         return last[1]
 
-    ros.spin_until(cameras.connected, 20.0, "subscription of the detector")
+    ros.spin_until(cameras.connected, what="subscription of the detector")
     feed(
-        lambda: keypoints and all(k.status == 0 for k in keypoints[-1].keypoints), 20.0, "keypoints"
+        lambda: keypoints and all(k.status == 0 for k in keypoints[-1].keypoints), what="keypoints"
     )
     parts = {"ros": ros, "feed": feed, "cameras": cameras, "model": model}
     parts |= {"views": views, "keypoints": keypoints, "diagnostics": diagnostics}
@@ -104,7 +104,7 @@ def test_stamps_are_those_of_the_exposure(stack):
     stack.views.clear(), stack.keypoints.clear()
     stamp = time.time_ns() - 50_000_000
     stack.cameras.publish(POINTS, stamp_ns=stamp, jitter_ns=1_000_000)
-    stack.ros.spin_until(lambda: stack.keypoints, 5.0, "keypoints")
+    stack.ros.spin_until(lambda: stack.keypoints, what="keypoints")
     views, keypoints = stack.views[-1], stack.keypoints[-1]
     stamps = [nanoseconds(view.header.stamp) for view in views.views]
     assert stamps == [stamp + i * 1_000_000 for i in range(4)]
@@ -117,7 +117,7 @@ def test_stamps_are_those_of_the_exposure(stack):
 
 def test_late_subscriber_learns_the_model(stack):
     messages = stack.ros.collect(KeypointModel, "keypoint_model", qos.latched())
-    stack.ros.spin_until(lambda: messages, 5.0, "keypoint_model")
+    stack.ros.spin_until(lambda: messages, what="keypoint_model")
     model = messages[0]
     assert (model.model, model.object_id) == ("blobs", "plush_fox")
     assert list(model.names) == list(KEYPOINTS)
@@ -154,7 +154,7 @@ def test_broken_image_costs_only_its_view(stack):
     stack.views.clear(), stack.keypoints.clear()
     stack.feed(lambda: broken_seen() and stack.keypoints, what="BAD_IMAGE", broken=["cam2"])
     set_id = next(v.set_id for v in stack.views if v.views[2].status == Keypoint2DArray.BAD_IMAGE)
-    stack.ros.spin_until(lambda: stack.keypoints[-1].set_id >= set_id, 5.0, "keypoints")
+    stack.ros.spin_until(lambda: stack.keypoints[-1].set_id >= set_id, what="keypoints")
     keypoints = next(m for m in stack.keypoints if m.set_id == set_id).keypoints
     assert all(k.status == Keypoint3D.OK and k.views_used == 0b1011 for k in keypoints)
 
