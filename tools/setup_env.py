@@ -28,6 +28,7 @@ WORKSPACE = VENV / "ws"
 STAMPS = VENV / "stamps.json"
 LOG = VENV / "setup.log"
 LOCK = ROOT / "requirements" / "lock.txt"
+BUILD_LOCK = ROOT / "requirements" / "build-lock.txt"
 TORCH = ROOT / "requirements" / "torch.txt"
 BUILD_FILES = ("CMakeLists.txt", "package.xml")
 SUPPORTED = ((3, 11), (3, 12))
@@ -313,8 +314,11 @@ def install_packages() -> None:
     say("Python packages: ROS 2 Jazzy, simulation and tools (1 to 3 minutes the first time)")
     total = sum(1 for line in LOCK.read_text().splitlines() if "==" in line)
     pip = [str(VENV / "bin/python"), "-m", "pip", "install", "--disable-pip-version-check"]
-    locked = ["--no-deps", "--require-hashes", "--only-binary", ":all:", "-r", str(LOCK)]
-    run_logged(pip + locked, base_environment(), PipProgress(total))
+    locked = ["--no-deps", "--require-hashes", "--only-binary", ":all:", "-r"]
+    run_logged([*pip, *locked, str(BUILD_LOCK)], base_environment())
+    # empy comes as source alone; without isolation it is built with what is locked as well.
+    source = ["--no-binary", "empy", "--no-build-isolation"]
+    run_logged([*pip, *locked, str(LOCK), *source], base_environment(), PipProgress(total))
     repair_cmake_exports()
     say(f"packages installed in {time.monotonic() - started:.0f} s")
 
@@ -438,7 +442,7 @@ def ensure(train: bool) -> None:
     """Brings the environment up to date with the files of the repository."""
     stamps = read_stamps()
     # A virtual environment holds absolute paths: one that was moved has to be made again.
-    lock, place = digest([LOCK]), str(VENV)
+    lock, place = digest([LOCK, BUILD_LOCK]), str(VENV)
     if stamps.get("lock") != lock or stamps.get("place") != place:
         python = ensure_debian_packages()
         if stamps.get("place") != place:
