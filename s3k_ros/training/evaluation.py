@@ -23,7 +23,7 @@ from scipy.stats import chi2
 from s3k_ros.perception.detector import KeypointDetector
 from s3k_ros.perception.triangulator import KeypointTriangulator, Status
 from s3k_ros.training.dataset import Dataset, Image
-from s3k_ros.training.loop import mirror_names
+from s3k_ros.training.keypoints import mirror_names
 
 Array = npt.NDArray[np.float64]
 _LEVELS = (0.5, 0.9, 0.95)

@@ -21,6 +21,7 @@ from s3k_ros.errors import ConfigurationError
 from s3k_ros.params.training import TrainingParameters
 from s3k_ros.training.augmentation import Batch, make_batch
 from s3k_ros.training.checkpoint import Checkpoint, make_network
+from s3k_ros.training.keypoints import mirror_names
 from s3k_ros.training.losses import projected_kl, self_supervised_loss, supervised_loss
 from s3k_ros.training.network import KeypointNetwork
 from s3k_ros.training.shape_prior import ShapePrior
@@ -219,19 +220,6 @@ class Trainer:
                     mean.lerp_(value, 1 - decay)
                 else:
                     mean.copy_(value)
-
-
-def mirror_names(keypoints: list[str]) -> list[int]:
-    """Index of each keypoint's mirror image: left_x and right_x change places."""
-    result = []
-    for index, name in enumerate(keypoints):
-        for side, other in (("left", "right"), ("right", "left")):
-            partner = name.replace(side, other)
-            if side in name and partner in keypoints:
-                index = keypoints.index(partner)
-                break
-        result.append(index)
-    return result
 
 
 def _make_optimiser(model: KeypointNetwork, params: TrainingParameters) -> torch.optim.Optimizer:

@@ -51,6 +51,7 @@ def collect(
     Raises:
         ConfigurationError: no labelled sample, or a crop stage without a coarse checkpoint.
     """
+    torch.set_num_threads(params.threads)
     chosen = [int(i) for i in np.flatnonzero(dataset.labelled)]
     if not chosen:
         raise ConfigurationError(f"{dataset.folder}: no labelled sample")

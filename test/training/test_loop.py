@@ -20,7 +20,8 @@ from s3k_ros.training.checkpoint import Checkpoint
 from s3k_ros.training.dataset import Dataset
 from s3k_ros.training.evaluation import evaluate, figures, table
 from s3k_ros.training.export import describe, export
-from s3k_ros.training.loop import Trainer, mirror_names
+from s3k_ros.training.keypoints import mirror_names
+from s3k_ros.training.loop import Trainer
 from s3k_ros.training.sources import Sources, collect
 from s3k_ros.training.train import read_parameters
 
