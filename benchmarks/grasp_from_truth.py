@@ -63,13 +63,13 @@ def trial(full, bare, toys, seed):
     home = np.array(cell.HOME_JOINTS_RAD)
     target = np.array([*paw[:2], max(paw[2], cell.TABLE_HEIGHT_M + 0.018)])
     best = min(
-        (top_down(bare, target + [0, 0, 0.12], sign * across, home) for sign in (1, -1)),
+        (top_down(bare, target + np.array([0, 0, 0.12]), sign * across, home) for sign in (1, -1)),
         key=lambda found: np.abs(found[0] - home).max() + 100 * (found[1] > 1e-3),
     )
     above = best[0]
     y = np.sign(_closing(bare, above) @ across) * across
     down = top_down(bare, target, y, above)[0]
-    up = top_down(bare, target + [0, 0, LIFT_M], y, down)[0]
+    up = top_down(bare, target + np.array([0, 0, LIFT_M]), y, down)[0]
     at = move(full, data, home, above, 2.5)
     at = move(full, data, at, down, 1.5)
     full.command_gripper(data, 0.8, GRIP)
@@ -101,7 +101,8 @@ def main() -> None:
         rise, offset = trial(full, bare, toys, seed)
         cpu = time.process_time() - cpu
         held += rise > HELD_M
-        print(f"seed {seed}: rise {rise * 1e3:6.1f} mm, paw to TCP {offset * 1e3:5.1f} mm, {cpu:.1f} s CPU", flush=True)
+        figures = f"rise {rise * 1e3:6.1f} mm, paw to TCP {offset * 1e3:5.1f} mm, {cpu:.1f} s CPU"
+        print(f"seed {seed}: {figures}", flush=True)
     print(f"held {held} of {args.trials}; a trial simulates about 8.7 s")
 
 

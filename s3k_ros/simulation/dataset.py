@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import hashlib
 import subprocess
 import sys
 from pathlib import Path
@@ -136,32 +137,43 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--family", choices=toys.FAMILIES, default="train")
     parser.add_argument("--labelled", type=int, default=0, help="samples with clicks, first ones")
     parser.add_argument("--unlabelled", type=int, default=0, help="samples without clicks")
-    parser.add_argument("--seed", type=int, default=0, help="scene seeds count up from here")
+    seeds = parser.add_mutually_exclusive_group()
+    seeds.add_argument("--seed", type=int, default=0, help="scene seeds count up from here")
+    seeds.add_argument(
+        "--seed-from", type=Path, metavar="FILE", help="derive the seed from a file's hash: scenes"
+        " that nobody could have tuned that model on",
+    )  # fmt: skip
     parser.add_argument("--width", type=int, default=640, help="image width, px")
 
 
 def run(args: argparse.Namespace) -> int:
     """Renders a dataset; prints progress."""
+    first_seed = args.seed if args.seed_from is None else seed_from(args.seed_from)
     renderer = SceneRenderer(args.family, args.width)
     info = {
         "command": " ".join(["s3k dataset render", *sys.argv[1:]]),
-        "seed": args.seed,
+        "seed": first_seed,
         "family": args.family,
         "commit": _commit(),
     }
     cameras = [camera.name for camera in renderer.cameras]
     with DatasetWriter(args.out, renderer.object_id, renderer.names, cameras, info) as writer:
         for i in tqdm(range(args.labelled + args.unlabelled), unit="scene", mininterval=5):
-            sample = renderer.sample(args.seed + i)
+            sample = renderer.sample(first_seed + i)
             writer.add(
                 sample.images,
                 renderer.cameras,
                 sample.clicks if i < args.labelled else None,
                 sample.keypoints,
-                seed=args.seed + i,
+                seed=first_seed + i,
                 segment=i,
             )
     return 0
+
+
+def seed_from(path: Path) -> int:
+    """A seed that only the file's content decides: the first 48 bits of its SHA-256."""
+    return int.from_bytes(hashlib.sha256(path.read_bytes()).digest()[:6], "big")
 
 
 def _commit() -> str:

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
+Point = tuple[float, float, float]
 
 OBJECT_ID = "plush_fox"
 KEYPOINTS = ("head", "left_front_paw", "right_front_paw", "body", "tail")
@@ -88,7 +89,7 @@ LIMBS = (
 )
 
 
-def _mirrored(name: str, centre: tuple[float, float, float], limb: str, **part: Any) -> list[Part]:
+def _mirrored(name: str, centre: Point, limb: str, **part: Any) -> list[Part]:
     """A part and its mirror image; `limb` is that of the left one."""
     x, y, z = centre
     yaw = part.pop("yaw_rad", 0.0)
@@ -104,9 +105,12 @@ PARTS: tuple[Part, ...] = (
     Part("head", (0.112, 0.0, 0.078), (0.044, 0.048, 0.041), "orange", "head"),
     Part("muzzle", (0.150, 0.0, 0.066), (0.030, 0.021, 0.018), "cream", "head"),
     Part("nose", (0.180, 0.0, 0.070), (0.007, 0.008, 0.006), "black", "head", stuffed=False),
-    *_mirrored("eye", (0.146, 0.022, 0.090), "head", radii=(0.006,) * 3, fur="black", stuffed=False),
     *_mirrored(
-        "ear", (0.098, 0.031, 0.116), "head", radii=(0.010, 0.014, 0.026), fur="brown", stuffed=False
+        "eye", (0.146, 0.022, 0.090), "head", radii=(0.006,) * 3, fur="black", stuffed=False
+    ),
+    *_mirrored(
+        "ear", (0.098, 0.031, 0.116), "head", radii=(0.010, 0.014, 0.026), fur="brown",
+        stuffed=False,
     ),
     *_mirrored(
         "front_leg", (0.068, 0.077, 0.025), "left_front", radii=(0.056, 0.022, 0.022), fur="orange",
@@ -170,9 +174,7 @@ class Lattice:
     nodes: Array
     tets: NDArray[np.int64]
 
-    def embed(
-        self, points: Array, anchors: Array | None = None
-    ) -> tuple[NDArray[np.int64], Array]:
+    def embed(self, points: Array, anchors: Array | None = None) -> tuple[NDArray[np.int64], Array]:
         """Barycentric embedding of points (P, 3): node indices (P, 4) and weights (P, 4).
 
         The tetrahedron is the one that holds the point's anchor (P, 3; the point itself when left
@@ -268,7 +270,7 @@ def _turn(yaw: float, pitch: float) -> Array:
 
 @lru_cache(maxsize=1)
 def _limb_weights(rounds: int = 6) -> Array:
-    """How much each node follows each limb (N, L): its own part's limb, diffused over the lattice."""
+    """Share of each limb in each node (N, L): its own part's limb, diffused over the lattice."""
     stuffing = lattice()
     stuffed = [part for part in PARTS if part.stuffed]
     nearest = np.argmin([np.linalg.norm(p.local(stuffing.nodes), axis=-1) for p in stuffed], axis=0)
@@ -353,7 +355,9 @@ def _smallest_height(corners: Array) -> float:
     """The smallest height of tetrahedra (T, 4, 3), m; negative where one is inverted."""
     volume = np.linalg.det(corners[:, 1:] - corners[:, :1]) / 6.0
     areas = [
-        np.linalg.norm(np.cross(corners[:, b] - corners[:, a], corners[:, c] - corners[:, a]), axis=1)
+        np.linalg.norm(
+            np.cross(corners[:, b] - corners[:, a], corners[:, c] - corners[:, a]), axis=1
+        )
         for a, b, c in ((0, 1, 2), (0, 1, 3), (0, 2, 3), (1, 2, 3))
     ]
     return float((3.0 * volume / (0.5 * np.max(areas, axis=0))).min())

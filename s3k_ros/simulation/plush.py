@@ -120,6 +120,8 @@ class PlushFox:
         """Gives the toy a new rest shape and lays it at a pose, at rest.
 
         Args:
+            model: the cell's model, changed in place.
+            data: its state, changed in place.
             turns: limb name -> (yaw, pitch), rad.
             rotation: (3, 3) world_from_fox.
             position: (3,) m, world; the lowest node lies at its height.

@@ -53,7 +53,8 @@ class ToyScene:
         plush.add_fox(root)
         toys.add_toys(root)
         root.worldbody.add(
-            "geom", name="ground", type="plane", size=(1, 1, 0.1), pos=(0, 0, self._height), group=3,
+            "geom", name="ground", type="plane", size=(1, 1, 0.1), pos=(0, 0, self._height),
+            group=3,
             contype=plush.GROUND_BIT, conaffinity=0, friction=(1.0, 0.01, 0.001),
         )  # fmt: skip
         root.asset.add(
@@ -145,7 +146,8 @@ def _light(model: mujoco.MjModel, rng: np.random.Generator, family: int) -> None
     """One directional light from a side that is the family's own, and a random ambient part."""
     azimuth = 2 * np.pi / 3 * (family + rng.uniform(0, 1))
     tilt = rng.uniform(0.1, 0.9)
-    model.light_dir[0] = [np.cos(azimuth) * np.sin(tilt), np.sin(azimuth) * np.sin(tilt), -np.cos(tilt)]
+    across = np.array([np.cos(azimuth), np.sin(azimuth)]) * np.sin(tilt)
+    model.light_dir[0] = [*across, -np.cos(tilt)]
     model.light_diffuse[0] = rng.uniform(0.3, 0.6) * rng.uniform(0.9, 1.0, 3)
     model.vis.headlight.ambient[:] = rng.uniform(0.25, 0.45)
     model.vis.headlight.diffuse[:] = rng.uniform(0.2, 0.4)
@@ -158,8 +160,8 @@ def _cloth(
     y, x = np.mgrid[:TABLE_TEXTURE_PX, :TABLE_TEXTURE_PX] / TABLE_TEXTURE_PX
     if family == 0:
         waves = rng.normal(0, 1, (6, 3)) * [25.0, 25.0, 3.0]
-        blend = np.sin(waves[:, :1, None] * x + waves[:, 1:2, None] * y + waves[:, 2:, None]).mean(0)
-        blend = blend * 1.5
+        phase = waves[:, :1, None] * x + waves[:, 1:2, None] * y + waves[:, 2:, None]
+        blend = 1.5 * np.sin(phase).mean(axis=0)
     elif family == 1:
         n = rng.integers(4, 20)
         blend = np.sign(np.sin(n * np.pi * x) * np.sin(n * np.pi * y))

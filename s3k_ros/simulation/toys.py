@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from s3k_ros.simulation.plush import ARM_BIT, GROUND_BIT, TOY_BIT
 
 Array = NDArray[np.float64]
+Shape = tuple[str, tuple[float, ...], tuple[float, float, float], int]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,43 +30,70 @@ class Toy:
     name: str
     family: str
     radius_m: float
-    shapes: tuple[tuple[str, tuple[float, ...], tuple[float, float, float], int], ...]
+    shapes: tuple[Shape, ...]
 
 
 _E, _B, _C = "ellipsoid", "box", "cylinder"
 
+
+def _pair(
+    kind: str, size: tuple[float, ...], centre: tuple[float, float, float], slot: int
+) -> tuple[Shape, Shape]:
+    """A shape and its mirror image across the toy's middle."""
+    x, y, z = centre
+    return (kind, size, (x, y, z), slot), (kind, size, (x, -y, z), slot)
+
+
+_BEAR = (
+    (_E, (0.055, 0.05, 0.045), (0, 0, 0.045), 0),
+    (_E, (0.036, 0.036, 0.034), (0.075, 0, 0.06), 0),
+    *_pair(_E, (0.012, 0.01, 0.012), (0.072, 0.03, 0.09), 1),
+    *_pair(_E, (0.02, 0.03, 0.02), (0.04, 0.055, 0.022), 1),
+    *_pair(_E, (0.022, 0.03, 0.02), (-0.045, 0.045, 0.022), 1),
+)
+_BRICKS = (
+    (_B, (0.045, 0.022, 0.018), (0, 0, 0.018), 0),
+    (_B, (0.022, 0.022, 0.018), (0.01, 0, 0.054), 1),
+)
+_BALL = ((_E, (0.042, 0.042, 0.042), (0, 0, 0.042), 0),)
+_RABBIT = (
+    (_E, (0.05, 0.04, 0.04), (0, 0, 0.04), 0),
+    (_E, (0.03, 0.03, 0.03), (0.06, 0, 0.06), 0),
+    *_pair(_E, (0.04, 0.01, 0.008), (0.03, 0.02, 0.092), 1),
+    (_E, (0.016, 0.016, 0.016), (-0.055, 0, 0.045), 1),
+)
+_RINGS = (
+    (_C, (0.045, 0.012), (0, 0, 0.012), 0),
+    (_C, (0.034, 0.012), (0, 0, 0.036), 1),
+    (_C, (0.022, 0.012), (0, 0, 0.06), 2),
+)
+_DUCK = (
+    (_E, (0.055, 0.04, 0.034), (0, 0, 0.034), 0),
+    (_E, (0.028, 0.028, 0.028), (0.045, 0, 0.078), 0),
+    (_E, (0.018, 0.012, 0.006), (0.075, 0, 0.074), 1),
+    (_E, (0.02, 0.012, 0.014), (-0.06, 0, 0.045), 1),
+)
+_CAR = (
+    (_B, (0.06, 0.028, 0.014), (0, 0, 0.028), 0),
+    (_B, (0.03, 0.025, 0.013), (-0.008, 0, 0.055), 1),
+    *_pair(_E, (0.015, 0.008, 0.015), (0.038, 0.03, 0.015), 2),
+    *_pair(_E, (0.015, 0.008, 0.015), (-0.038, 0.03, 0.015), 2),
+)
+_CATERPILLAR = tuple(
+    (_E, (0.026, 0.026, 0.026), (0.04 * i - 0.08, 0.012 * (-1) ** i, 0.026), i % 3)
+    for i in range(5)
+)
+
 TOYS = (
-    Toy("bear", "train", 0.085, (
-        (_E, (0.055, 0.05, 0.045), (0, 0, 0.045), 0), (_E, (0.036, 0.036, 0.034), (0.075, 0, 0.06), 0),
-        (_E, (0.012, 0.01, 0.012), (0.072, 0.03, 0.09), 1), (_E, (0.012, 0.01, 0.012), (0.072, -0.03, 0.09), 1),
-        (_E, (0.02, 0.03, 0.02), (0.04, 0.055, 0.022), 1), (_E, (0.02, 0.03, 0.02), (0.04, -0.055, 0.022), 1),
-        (_E, (0.022, 0.03, 0.02), (-0.045, 0.045, 0.022), 1), (_E, (0.022, 0.03, 0.02), (-0.045, -0.045, 0.022), 1),
-    )),
-    Toy("bricks", "train", 0.06, (
-        (_B, (0.045, 0.022, 0.018), (0, 0, 0.018), 0), (_B, (0.022, 0.022, 0.018), (0.01, 0, 0.054), 1),
-    )),
-    Toy("ball", "train", 0.045, ((_E, (0.042, 0.042, 0.042), (0, 0, 0.042), 0),)),
-    Toy("rabbit", "dev", 0.085, (
-        (_E, (0.05, 0.04, 0.04), (0, 0, 0.04), 0), (_E, (0.03, 0.03, 0.03), (0.06, 0, 0.06), 0),
-        (_E, (0.04, 0.01, 0.008), (0.03, 0.02, 0.092), 1), (_E, (0.04, 0.01, 0.008), (0.03, -0.02, 0.092), 1),
-        (_E, (0.016, 0.016, 0.016), (-0.055, 0, 0.045), 1),
-    )),
-    Toy("rings", "dev", 0.05, (
-        (_C, (0.045, 0.012), (0, 0, 0.012), 0), (_C, (0.034, 0.012), (0, 0, 0.036), 1), (_C, (0.022, 0.012), (0, 0, 0.06), 2),
-    )),
-    Toy("duck", "test", 0.075, (
-        (_E, (0.055, 0.04, 0.034), (0, 0, 0.034), 0), (_E, (0.028, 0.028, 0.028), (0.045, 0, 0.078), 0),
-        (_E, (0.018, 0.012, 0.006), (0.075, 0, 0.074), 1), (_E, (0.02, 0.012, 0.014), (-0.06, 0, 0.045), 1),
-    )),
-    Toy("car", "test", 0.075, (
-        (_B, (0.06, 0.028, 0.014), (0, 0, 0.028), 0), (_B, (0.03, 0.025, 0.013), (-0.008, 0, 0.055), 1),
-        (_E, (0.015, 0.008, 0.015), (0.038, 0.03, 0.015), 2), (_E, (0.015, 0.008, 0.015), (0.038, -0.03, 0.015), 2),
-        (_E, (0.015, 0.008, 0.015), (-0.038, 0.03, 0.015), 2), (_E, (0.015, 0.008, 0.015), (-0.038, -0.03, 0.015), 2),
-    )),
-    Toy("caterpillar", "test", 0.1, tuple(
-        (_E, (0.026, 0.026, 0.026), (0.04 * i - 0.08, 0.012 * (-1) ** i, 0.026), i % 3) for i in range(5)
-    )),
-)  # fmt: skip
+    Toy("bear", "train", 0.085, _BEAR),
+    Toy("bricks", "train", 0.06, _BRICKS),
+    Toy("ball", "train", 0.045, _BALL),
+    Toy("rabbit", "dev", 0.085, _RABBIT),
+    Toy("rings", "dev", 0.05, _RINGS),
+    Toy("duck", "test", 0.075, _DUCK),
+    Toy("car", "test", 0.075, _CAR),
+    Toy("caterpillar", "test", 0.1, _CATERPILLAR),
+)
 
 FAMILIES = ("train", "dev", "test")
 _COLOURS = 3
@@ -80,10 +108,17 @@ def add_toys(root: mjcf.RootElement) -> None:
             root.asset.add("material", name=f"{toy.name}_{slot}", specular=0.05, shininess=0.1)
         for kind, size, centre, slot in toy.shapes:
             body.add(
-                "geom", type=kind, size=size, pos=centre, material=f"{toy.name}_{slot}", density=150,
-                friction=(0.9, 0.02, 0.01), condim=6,
-                contype=TOY_BIT, conaffinity=ARM_BIT | GROUND_BIT | TOY_BIT,
-            )  # fmt: skip
+                "geom",
+                type=kind,
+                size=size,
+                pos=centre,
+                material=f"{toy.name}_{slot}",
+                density=150,
+                friction=(0.9, 0.02, 0.01),
+                condim=6,
+                contype=TOY_BIT,
+                conaffinity=ARM_BIT | GROUND_BIT | TOY_BIT,
+            )
 
 
 def place(data: mujoco.MjData, name: str, position: Array, yaw_rad: float) -> None:
