@@ -57,7 +57,7 @@ class SimCellNode(S3kNode):
         cell = build_cell([scene], timestep_s=self._params.timestep_s)
         self._simulator = Simulator(
             cell, scene, arm_params=arm, gripper_params=gripper, seed=self._params.seed,
-            settle_s=SETTLE_S, wrench_noise=self._params.wrench_noise,
+            settle_s=SETTLE_S, wrench_noise=self._params.wrench_noise, fail=self._on_failure,
         )  # fmt: skip
         frames = RobotFrames(cell, self._params.base_frame)
         self._broadcast(frames, setup)
@@ -151,6 +151,11 @@ class SimCellNode(S3kNode):
             self._gripper = None
         if self._gripper is not None:
             self._gripper.allow_stalling = params.allow_stalling
+
+    def _on_failure(self, error: BaseException) -> None:
+        # After a signal the publishers are gone before the physics is: that is no error.
+        if self.context.ok():
+            self.fail(error)
 
     def _poll(self) -> None:
         for server in (self._arm, self._gripper):

@@ -43,7 +43,7 @@ class _Server:
         self._running: list[tuple[ServerGoalHandle, Any, Future]] = []
         self._polls = 0
         self._server = ActionServer(
-            node, kind, name, self._execute, cancel_callback=lambda _: CancelResponse.ACCEPT
+            node, kind, name, self._execute, cancel_callback=self._on_cancel
         )
 
     def poll(self) -> None:
@@ -58,6 +58,13 @@ class _Server:
                 self._cancel(handle)
             elif self._polls % _FEEDBACK_EVERY == 0:
                 goal.publish_feedback(self._feedback(handle))
+
+    def _on_cancel(self, goal: ServerGoalHandle) -> CancelResponse:
+        """Stops at once: the next poll may be late on a busy machine."""
+        for running, handle, _ in self._running:
+            if running == goal:
+                self._cancel(handle)
+        return CancelResponse.ACCEPT
 
     def destroy(self) -> None:
         """Vanishes, as a server that dies: goals under way get no result."""

@@ -99,6 +99,7 @@ class Simulator:
         settle_s: simulated time that a new scene gets to come to rest.
         wrench_noise: whether the wrench carries the FT 300's noise.
         paced: False lets physics run as fast as it can.
+        fail: called once, from the physics thread, with an exception that ended it.
         clock, sleep: of wall time, s.
     """
 
@@ -113,6 +114,7 @@ class Simulator:
         settle_s: float = 1.2,
         wrench_noise: bool = False,
         paced: bool = True,
+        fail: Callable[[BaseException], None] | None = None,
         clock: Callable[[], float] = time.perf_counter,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
@@ -129,6 +131,7 @@ class Simulator:
         self._noise = np.random.default_rng(seed) if wrench_noise else None
         self._wrench_zero = np.zeros(6)
         self._paced, self._clock, self._sleep = paced, clock, sleep
+        self._fail = fail
         self._lock = threading.Lock()
         self._listeners: list[Listener] = []
         self._thread: threading.Thread | None = None
@@ -238,6 +241,14 @@ class Simulator:
         return self._state
 
     def _run(self) -> None:
+        try:
+            self._loop()
+        except BaseException as error:
+            if self._fail is None:
+                raise
+            self._fail(error)
+
+    def _loop(self) -> None:
         due = window_start = self._clock()
         cycles = 0
         while not self._closing.is_set():
