@@ -352,7 +352,6 @@ def build(title: str, paths: list[Path]) -> None:
     command = [str(VENV / "bin/colcon"), "--log-base", str(WORKSPACE / "log"), "build"]
     command += ["--paths", *map(str, paths), "--symlink-install", "--merge-install"]
     command += ["--build-base", str(WORKSPACE / "build"), "--install-base", str(VENV)]
-    command += ["--event-handlers", "console_direct-", "console_cohesion-", "status-"]
     command += ["--cmake-args", "-DBUILD_TESTING=OFF", f"-DPython3_ROOT_DIR={VENV}"]
     command += [f"-DPython3_EXECUTABLE={VENV / 'bin/python'}", "-Wno-dev"]
     run_logged(command, environment, _colcon_progress)
