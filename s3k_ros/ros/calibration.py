@@ -69,9 +69,7 @@ class CameraCalibrations:
         try:
             found = self._buffer.lookup_transform(self._base_frame, frame, Time.from_msg(stamp))
         except TransformException as error:
-            raise DataError(
-                f"no TF from {self._base_frame} to {frame or name!r}: {error}"
-            ) from None
+            raise DataError(f"no TF from {self._base_frame} to {frame}: {error}") from None
         cached = self._cache.get(name)
         if cached and cached[0] is info and cached[1] == found.transform:
             return cached[2]

@@ -146,6 +146,7 @@ def run_node(factory: Callable[[], S3kNode], args: list[str] | None = None) -> i
         node.refuse_unknown_parameters()
         executor = SingleThreadedExecutor()
         executor.add_node(node)
+        node.get_logger().info("ready")
         executor.spin()
         return _exit_code(node.failure)
     except (KeyboardInterrupt, ExternalShutdownException):

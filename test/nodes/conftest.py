@@ -56,7 +56,7 @@ def module_domain() -> Iterator[int]:
 
 
 # Only a machine with much else to do takes more than a few seconds for anything here.
-PATIENCE_S = 60.0
+PATIENCE_S = 120.0
 
 
 class NodeProcess:
@@ -76,6 +76,14 @@ class NodeProcess:
     @property
     def returncode(self) -> int | None:
         return self._process.poll()
+
+    def wait_until_ready(self, timeout_s: float = PATIENCE_S) -> None:
+        """Waits until the node spins."""
+        end = time.monotonic() + timeout_s
+        while "ready" not in self.output:
+            if self.returncode is not None or time.monotonic() > end:
+                pytest.fail(f"{self._process.args} is not ready: {self.output}")
+            time.sleep(0.05)
 
     def wait(self, timeout_s: float = PATIENCE_S) -> int:
         """The exit code, once the process ends by itself."""
@@ -162,12 +170,6 @@ class Ros:
         messages: list[Any] = []
         self.node.create_subscription(kind, topic, messages.append, qos)
         return messages
-
-    def wait_for_node(self, name: str) -> None:
-        """Waits until a node of this full name spins: it answers a service."""
-        from rcl_interfaces.srv import ListParameters
-
-        self.call(ListParameters, f"{name}/list_parameters", ListParameters.Request())
 
     def call(self, kind: type, name: str, request: Any, timeout_s: float = PATIENCE_S) -> Any:
         """The answer of a service."""

@@ -148,15 +148,15 @@ def test_markers_cloud_and_tf_show_the_keypoints(stack):
 
 
 def test_broken_image_costs_only_its_view(stack):
-    def broken_seen():
-        return any(v.views[2].status == Keypoint2DArray.BAD_IMAGE for v in stack.views)
+    def used_without_it():
+        return any(
+            all(k.status == Keypoint3D.OK and k.views_used == 0b1011 for k in message.keypoints)
+            for message in stack.keypoints
+        )
 
     stack.views.clear(), stack.keypoints.clear()
-    stack.feed(lambda: broken_seen() and stack.keypoints, what="BAD_IMAGE", broken=["cam2"])
-    set_id = next(v.set_id for v in stack.views if v.views[2].status == Keypoint2DArray.BAD_IMAGE)
-    stack.ros.spin_until(lambda: stack.keypoints[-1].set_id >= set_id, what="keypoints")
-    keypoints = next(m for m in stack.keypoints if m.set_id == set_id).keypoints
-    assert all(k.status == Keypoint3D.OK and k.views_used == 0b1011 for k in keypoints)
+    stack.feed(used_without_it, what="keypoints of three views", broken=["cam2"])
+    assert Keypoint2DArray.BAD_IMAGE in {message.views[2].status for message in stack.views}
 
 
 @pytest.mark.parametrize("silent", [["cam3"], ["cam1", "cam2"]])
@@ -170,21 +170,6 @@ def test_silent_cameras_cost_their_views_but_not_the_keypoints(stack, silent):
     assert all(k.status == Keypoint3D.OK for k in stack.keypoints[-1].keypoints)
     statuses = {view.camera: view.status for view in stack.views[-1].views}
     assert all(statuses[name] == Keypoint2DArray.NO_IMAGE for name in silent)
-
-
-def test_set_waits_for_no_dead_camera(stack):
-    """Once a camera counts as dead (0.6 s), its absence adds no waiting to a set."""
-    stack.views.clear()
-    stack.feed(lambda: len(stack.views) >= 12, silent=["cam0"], what="sets")
-    received = []
-    stack.ros.node.create_subscription(
-        MultiViewKeypoints,
-        "keypoints_2d",
-        lambda m: received.append(time.time_ns() - nanoseconds(m.header.stamp)),
-        qos.keypoints(),
-    )
-    stack.feed(lambda: len(received) >= 5, silent=["cam0"], what="sets of three cameras")
-    assert min(received) < 0.15e9
 
 
 def test_single_camera_gives_too_few_views_and_no_position(stack):
@@ -232,6 +217,5 @@ def test_second_stack_on_another_domain_runs(stack, start_node, module_domain):
     twin = start_node(
         "triangulator", {"cameras": NAMES, "model": stack.model}, domain=module_domain + 1
     )
-    stack.ros.spin(3.0)
-    assert twin.returncode is None, twin.output
-    assert twin.stop() == 0
+    twin.wait_until_ready()
+    assert twin.stop() == 0, twin.output
