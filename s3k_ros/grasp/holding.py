@@ -17,12 +17,14 @@ class Evidence:
         grip_width: m between the jaws when they had gripped.
         width: m now; None when not known.
         load: N, weight that the wrist took over since before the grip; None when not known.
+        creeping: the jaws still close: what they hold is on its way out.
     """
 
     stalled: bool
     grip_width: float
     width: float | None
     load: float | None
+    creeping: bool = False
 
 
 def closed_on_nothing(width: float, params: GraspParameters) -> bool:
@@ -43,6 +45,8 @@ def judge(evidence: Evidence, params: GraspParameters) -> tuple[Holding, str]:
         return Holding.NOT_HOLDING, f"{gap}, closed"
     if not evidence.stalled:
         return Holding.UNKNOWN, f"{gap}, but they never stalled"
+    if evidence.creeping:
+        return Holding.UNKNOWN, f"{gap} and still closing"
     load = "" if evidence.load is None else f", load {evidence.load:.1f} N"
     if params.min_load_n > 0.0 and evidence.load is not None and evidence.load < params.min_load_n:
         return Holding.UNKNOWN, f"{gap}{load}, less than {params.min_load_n:g} N"

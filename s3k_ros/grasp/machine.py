@@ -201,7 +201,8 @@ def _advance(state: GraspState, now: float, params: GraspParameters) -> Step:
     if state.phase == Phase.CLOSE and state.plan is not None:
         return _move(state, Phase.LIFT, state.plan.lift, now, params)
     if state.phase == Phase.LIFT:
-        return _enter(state, Phase.VERIFY, now, params.verify_time_s), ()
+        state = dataclasses.replace(state, lifted_at=now)
+        return _verify_window(state, now, params)
     return state, ()
 
 
@@ -272,10 +273,19 @@ def _tick_observe(state: GraspState, event: Tick, now: float, params: GraspParam
     return _end(state, refusal.code, refusal.message, now, params)
 
 
+def _verify_window(state: GraspState, now: float, params: GraspParameters) -> Step:
+    """Watches the jaws for a while: from the width that they have now."""
+    state = _with_jaws(state, window_width=state.jaws.width)
+    return _enter(state, Phase.VERIFY, now, params.verify_time_s), ()
+
+
 def _verify(state: GraspState, event: Tick, now: float, params: GraspParameters) -> Step:
     jaws = state.jaws
+    creeping = jaws.window_width - jaws.width > params.steady_m
+    if creeping and now - state.lifted_at < params.max_verify_s:
+        return _verify_window(state, now, params)
     width = None if math.isnan(jaws.width) else jaws.width
-    evidence = Evidence(jaws.stalled, jaws.grip_width, width, event.load)
+    evidence = Evidence(jaws.stalled, jaws.grip_width, width, event.load, creeping)
     holding, reason = judge(evidence, params)
     if holding == Holding.NOT_HOLDING:
         return _end(state, GraspCode.SLIPPED, reason, now, params)

@@ -43,6 +43,7 @@ class Jaws:
         stalled: it stalled on its way to closed.
         width: m between the jaws, NaN when not known.
         grip_width: m, where the closing ended.
+        window_width: m, when the present window of verify began.
     """
 
     order: str = ""
@@ -50,6 +51,7 @@ class Jaws:
     stalled: bool = False
     width: float = math.nan
     grip_width: float = math.nan
+    window_width: float = math.nan
 
     def __str__(self) -> str:
         gap = "" if math.isnan(self.width) else f" at {1e3 * self.width:.0f} mm"
@@ -75,6 +77,7 @@ class GraspState:
         refusal: why the newest reading was refused.
         plan: the plan in force.
         planning: a plan was asked for and is not there yet.
+        lifted_at: s, when the arm stood still after the lift.
         corrections: how often the grasp was corrected.
         arm_busy: a trajectory runs.
         moved: the arm has moved for this goal.
@@ -93,6 +96,7 @@ class GraspState:
     refusal: Refusal | None = None
     plan: GraspPlan | None = None
     planning: bool = False
+    lifted_at: float = math.inf
     corrections: int = 0
     arm_busy: bool = False
     moved: bool = False

@@ -23,7 +23,10 @@ class GraspParameters(Parameters):
     opening_width_m: float = param(
         0.085, "Gap between the open jaws.", unit="m", low=0.005, high=0.2
     )
-    grip_force_n: float = param(40.0, "Force of the jaws.", unit="N", low=1.0, high=235.0)
+    grip_force_n: float = param(
+        20.0, "Force of the jaws: a 2F-85's least, because soft toys slip out of a harder grip.",
+        unit="N", low=1.0, high=235.0,
+    )  # fmt: skip
     contact_force_limit_n: float = param(
         30.0, "Change of force at the wrist that stops the motion.", unit="N", low=2.0, high=200.0
     )
@@ -89,6 +92,13 @@ class GraspParameters(Parameters):
     )  # fmt: skip
     verify_time_s: float = param(
         0.6, "Time the lifted arm stands before the judgement.", unit="s", low=0.1, high=10.0
+    )
+    steady_m: float = param(
+        0.0015, "Jaws that closed less than this during verify_time_s are steady.",
+        unit="m", low=0.0, high=0.02,
+    )  # fmt: skip
+    max_verify_s: float = param(
+        3.0, "Longest wait for the jaws to become steady.", unit="s", low=0.1, high=30.0
     )
     # Limits in time
     gripper_timeout_s: float = param(
@@ -215,7 +225,7 @@ class RobotParameters(Parameters):
 
 @dataclasses.dataclass(frozen=True)
 class GraspServerParameters(Parameters):
-    """The grasp server as a node; the classes above are its `grasp.*` and `robot.*`."""
+    """The grasp server as a node: what it listens to, and how often it works."""
 
     arm_action: str = param(
         "/robot/limb/right/follow_joint_trajectory", "The arm's FollowJointTrajectory action.",

@@ -443,6 +443,41 @@ def test_a_toy_that_slips_out_is_noticed(phase):
     assert outcome.holding == Holding.NOT_HOLDING
 
 
+def test_jaws_that_creep_are_watched_until_they_close_or_rest():
+    cell = Cell()
+    started(cell)
+    cell.run(until=in_phase(Phase.VERIFY))
+    began = cell.time
+
+    def creep(executor):
+        cell.gripper.width = cell.gripper.toy_width = max(0.03 - 0.01 * (cell.time - began), 0.0)
+        return False
+
+    outcome = cell.run(until=creep)
+    assert outcome.code == GraspCode.SLIPPED and cell.time - began > 2.0
+
+    cell.gripper.width = cell.gripper.toy_width = 0.03
+    assert cell.executor.start(GOAL) is None
+    cell.run(until=in_phase(Phase.VERIFY))
+    cell.gripper.width = cell.gripper.toy_width = 0.026
+    outcome = cell.run()
+    assert outcome.code == GraspCode.SUCCESS and outcome.holding == Holding.HOLDING
+
+
+def test_jaws_that_never_rest_leave_holding_unknown():
+    cell = Cell()
+    started(cell, max_verify_s=1.0)
+    cell.run(until=in_phase(Phase.VERIFY))
+    began = cell.time
+
+    def creep(executor):
+        cell.gripper.width = cell.gripper.toy_width = 0.03 - 0.005 * (cell.time - began)
+        return False
+
+    outcome = cell.run(until=creep)
+    assert outcome.holding == Holding.UNKNOWN and "still closing" in outcome.message
+
+
 @pytest.mark.parametrize("phase", [Phase.APPROACH, Phase.ALIGN, Phase.LIFT])
 def test_a_contact_stops_the_arm(phase):
     cell = Cell()

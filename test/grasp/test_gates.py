@@ -60,6 +60,7 @@ def test_one_gross_error_in_three_does_not_move_the_median():
         (Evidence(True, 0.03, None, None), Holding.HOLDING),
         (Evidence(True, 0.03, 0.001, 2.0), Holding.NOT_HOLDING),
         (Evidence(False, 0.03, 0.03, 2.0), Holding.UNKNOWN),
+        (Evidence(True, 0.03, 0.02, 2.0, creeping=True), Holding.UNKNOWN),
     ],
 )
 def test_width_and_stall_decide_holding(evidence, expected):

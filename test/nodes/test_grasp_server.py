@@ -108,7 +108,7 @@ def test_a_grasp_succeeds_and_tells_its_phases(cell):
     assert list(dict.fromkeys(seen)) == list(PHASES)
     assert (np.diff([f.progress for f in cell.feedback]) >= -1e-6).all()
     assert [g.command.position[0] for g in cell.robot.gripper_goals] == pytest.approx([0, 0.7929])
-    assert all(list(g.command.effort) == [40.0] for g in cell.robot.gripper_goals)
+    assert all(list(g.command.effort) == [20.0] for g in cell.robot.gripper_goals)
 
 
 def test_trajectories_are_stamped_and_keep_the_arms_velocity_limits(cell):
@@ -374,7 +374,7 @@ def test_a_gripper_of_the_older_type_works_by_a_parameter(cell, start_node, ros)
         helper = type(ros)(domain)
         result = Cell(helper, other, node).grasp().result
         assert result.code == Result.SUCCESS, result.message
-        assert [g.command.max_effort for g in other.gripper_goals] == [40.0, 40.0]
+        assert [g.command.max_effort for g in other.gripper_goals] == [20.0, 20.0]
     finally:
         if helper is not None:
             helper.close()
