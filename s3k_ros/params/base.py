@@ -63,7 +63,8 @@ def param(
         default: default value; a tuple for list parameters.
         text: one sentence for the user.
         unit: SI unit or "px", empty when dimensionless.
-        low, high: inclusive range; applies to each element of a list.
+        low: least value allowed; applies to each element of a list.
+        high: largest value allowed.
         choices: the allowed values, when they are few.
         read_only: True when the value cannot change while a node runs.
     """

@@ -53,8 +53,14 @@ def markdown(kind: type[Parameters]) -> str:
     return "\n".join([*lines, ""])
 
 
-def _row(info: ParameterInfo) -> str:
+def cells(info: ParameterInfo) -> list[str]:
+    """Name, default, unit, allowed values and meaning of one parameter."""
     default = list(info.default) if isinstance(info.default, tuple) else info.default
-    text = info.text + (" Fixed while the node runs." if info.read_only else "")
-    cells = [f"`{info.name}`", f"`{default!r}`", info.unit, info.allowed, text]
-    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+    meaning = info.text[0].upper() + info.text[1:].removesuffix(".") + "."
+    return [info.name, repr(default), info.unit, info.allowed, meaning]
+
+
+def _row(info: ParameterInfo) -> str:
+    name, default, unit, allowed, meaning = (cell.replace("|", "\\|") for cell in cells(info))
+    fixed = " Fixed while the node runs." if info.read_only else ""
+    return f"| `{name}` | `{default}` | {unit} | {allowed} | {meaning}{fixed} |"
