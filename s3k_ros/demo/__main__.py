@@ -73,7 +73,9 @@ class Run:
             if trouble:
                 report = self._write_report(folder, trouble)
         self._display.table(self._trials, report)
-        self._display.line(f"report: {folder / 'report.html'}, video: {folder / 'demo.mp4'}")
+        names = ("report.json", "report.html", "demo.mp4")
+        written = [str(folder / name) for name in names if (folder / name).is_file()]
+        self._display.line("written: " + ", ".join(written))
         return 0 if report["verdict"] == PASSED else 1
 
     def _run_trials(self) -> str:

@@ -142,7 +142,6 @@ class DemoClient:
             object_id=self._params.object_id,
             keypoint=self._params.keypoint,
             toward_keypoint=self._params.toward_keypoint,
-            grip_force=self._params.grip_force_n,
         )
 
         def follow(message: Any) -> None:

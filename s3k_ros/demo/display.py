@@ -57,7 +57,8 @@ class Display:
 
     def table(self, trials: Sequence[Trial], report: dict[str, Any]) -> None:
         """Prints all trials and the verdict."""
-        for line in [*table_lines(trials), *summary_lines(report)]:
+        lines = [*table_lines(trials), *figure_lines(report)] if trials else []
+        for line in [*lines, f"verdict: {report['verdict'].upper()}: {report['reason']}"]:
             self._write(line)
 
 
@@ -82,7 +83,7 @@ def table_lines(trials: Sequence[Trial]) -> list[str]:
     return lines
 
 
-def summary_lines(report: dict[str, Any]) -> list[str]:
+def figure_lines(report: dict[str, Any]) -> list[str]:
     """The figures of the whole run in a few lines."""
     rates, latency = report["rates_hz"], report["latency_ms"]
     lines = ["keypoints      median     95 %   valid"]
@@ -96,7 +97,6 @@ def summary_lines(report: dict[str, Any]) -> list[str]:
         f"{_with_unit(latency['p50'], 'ms', 0)}, p99 {_with_unit(latency['p99'], 'ms', 0)}; "
         f"complete sets {report['complete_sets_fraction']}; "
         f"real-time factor {report['real_time_factor']}",
-        f"verdict: {report['verdict'].upper()}: {report['reason']}",
     ]
     return lines
 

@@ -19,13 +19,6 @@ class DemoParameters(Parameters):
     object_id: str = param("plush_fox", "Object to grasp, as the model names it.")
     keypoint: str = param("right_front_paw", "Keypoint to grasp at.")
     toward_keypoint: str = param("body", "Keypoint that sets the yaw of the grasp.")
-    grip_force_n: float = param(
-        20.0,
-        "Force of the jaws: a plush paw is squeezed out of them at 40 N.",
-        unit="N",
-        low=1.0,
-        high=235.0,
-    )
     cameras: tuple[str, ...] = param(
         ("front_left", "front_right", "rear_left", "rear_right"), "Names of the cameras."
     )
@@ -51,7 +44,7 @@ class DemoParameters(Parameters):
         1.0, "Time after the result over which the hold is watched.", unit="s", low=0.0, high=60.0
     )
     startup_timeout_s: float = param(
-        60.0, "Wall time in which the nodes must appear.", unit="s", low=1.0, high=3600.0
+        120.0, "Wall time in which the nodes must appear.", unit="s", low=1.0, high=3600.0
     )
     perception_timeout_s: float = param(
         10.0,

@@ -39,7 +39,7 @@ def demo_rig(width: int = 640) -> tuple[Camera, ...]:
 
 def scene_view(width: int = 640) -> Camera:
     """A camera that sees the whole cell, for people."""
-    return _pinhole(SCENE_VIEW, width, (1.75, -1.25, 0.75), (0.38, 0.0, 0.0))
+    return _pinhole(SCENE_VIEW, width, (1.40, -0.90, 0.62), (0.45, 0.0, 0.05))
 
 
 def _camera(name: str, width: int) -> Camera:
