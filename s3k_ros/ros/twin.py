@@ -53,7 +53,7 @@ class TwinGuard:
             DiagnosticArray, diagnostics.TOPIC, self._look, 10
         )
         self._wait_for_discovery()
-        self._end = time.monotonic() + WATCH_S
+        self._end: float | None = None  # counts from the first spin: some nodes take long to build
         steady = Clock(clock_type=ClockType.STEADY_TIME)
         self._timer = node.create_timer(0.5, self._watch, clock=steady)
 
@@ -95,6 +95,8 @@ class TwinGuard:
         executor.remove_node(self._node)
 
     def _watch(self) -> None:
+        if self._end is None:
+            self._end = time.monotonic() + WATCH_S
         error = self._twin_error() if self._twin else self._other_publisher()
         if error:
             self._fail(error)
