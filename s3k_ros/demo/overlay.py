@@ -46,7 +46,8 @@ def draw_view(image: Image, view: View, scale: float, origin: tuple[float, float
             continue
         # Pixel centres are at integers, so the image's corner lies at -0.5.
         centre = (pixel + 0.5 - np.asarray(origin)) * scale - 0.5
-        _draw_ellipse(image, centre, covariance * scale**2, bgr(colour(index)))
+        width = 2 if scale > 1.5 else 1
+        _draw_ellipse(image, centre, covariance * scale**2, bgr(colour(index)), width)
 
 
 def _draw_ellipse(
@@ -54,6 +55,7 @@ def _draw_ellipse(
     centre: NDArray[np.float64],
     covariance: NDArray[np.float64],
     bgr_colour: tuple[int, int, int],
+    line_width: int,
 ) -> None:
     variances, axes = np.linalg.eigh(covariance)
     lengths = np.sqrt(CHI2_2_95 * np.maximum(variances[::-1], 0.0))
@@ -62,7 +64,7 @@ def _draw_ellipse(
         return  # OpenCV's fixed point numbers would overflow; far outside the image anyway
     at = tuple(round(float(value) * _SUBPIXEL) for value in centre)
     size = tuple(max(round(float(value) * _SUBPIXEL), _SUBPIXEL) for value in lengths)
-    for shade, width in (((20, 20, 20), 3), (bgr_colour, 1)):
+    for shade, width in (((20, 20, 20), line_width + 2), (bgr_colour, line_width)):
         cv2.ellipse(
             image, at, size, angle, 0, 360, shade, width, lineType=cv2.LINE_AA, shift=_SHIFT
         )

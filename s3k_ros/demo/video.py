@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
@@ -93,12 +94,28 @@ def _all_frames(
     for index, (trial, recording) in enumerate(zip(trials, recordings, strict=True)):
         title = f"trial {index + 1} of {len(trials)}   seed {trial.seed}"
         still = None
-        for still in trial_frames(recording, cameras, keypoint, title):
-            yield still
+        frames = trial_frames(recording, cameras, keypoint, title)
+        for still, repeats in zip(
+            frames, repetitions(sorted(recording.frames), rate_hz), strict=True
+        ):
+            for _ in range(repeats):
+                yield still
         if still is not None:
             _outcome(still, trial)
             for _ in range(max(1, round(OUTCOME_S * rate_hz))):
                 yield still
+
+
+def repetitions(stamps: Sequence[float], rate_hz: float) -> list[int]:
+    """How often each set is shown, so that lost sets do not make the video run faster.
+
+    Args:
+        stamps: ascending exposure times, s.
+        rate_hz: frames a second.
+    """
+    ends = [round((stamp - stamps[0]) * rate_hz) for stamp in stamps[1:]]
+    starts = [0, *ends]
+    return [max(1, end - start) for start, end in itertools.pairwise([*starts, starts[-1] + 1])]
 
 
 def trial_frames(

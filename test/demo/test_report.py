@@ -18,7 +18,7 @@ from s3k_ros.demo.overlay import crop_around, draw_view
 from s3k_ros.demo.page import planning_stamp, render
 from s3k_ros.demo.recording import Recording, View
 from s3k_ros.demo.verdict import main, verdict
-from s3k_ros.demo.video import SIZE, write_video
+from s3k_ros.demo.video import SIZE, repetitions, write_video
 from s3k_ros.params.demo import DemoParameters
 
 NAMED = {
@@ -170,6 +170,12 @@ def test_video_shows_every_set_and_can_be_decoded(tmp_path, held):
     assert facts["source_size"] == SIZE
     assert facts["codec"] == "h264"
     assert sum(1 for _ in reader) == count
+
+
+def test_video_keeps_its_pace_when_sets_are_lost():
+    assert repetitions([1.0, 1.2, 1.4], 5.0) == [1, 1, 1]
+    assert repetitions([1.0, 1.2, 2.0, 2.2], 5.0) == [1, 4, 1, 1]
+    assert repetitions([3.0], 5.0) == [1]
 
 
 def test_video_without_images_is_not_written(tmp_path, held):
