@@ -113,8 +113,9 @@ def repetitions(stamps: Sequence[float], rate_hz: float) -> list[int]:
         stamps: ascending exposure times, s.
         rate_hz: frames a second.
     """
-    ends = [round((stamp - stamps[0]) * rate_hz) for stamp in stamps[1:]]
-    starts = [0, *ends]
+    if not stamps:
+        return []
+    starts = [round((stamp - stamps[0]) * rate_hz) for stamp in stamps]
     return [max(1, end - start) for start, end in itertools.pairwise([*starts, starts[-1] + 1])]
 
 
