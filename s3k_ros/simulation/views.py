@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import cv2
 import mujoco
 import numpy as np
 from numpy.typing import NDArray
@@ -45,7 +46,7 @@ class Views:
     def render(self, data: mujoco.MjData, name: str) -> NDArray[np.uint8]:
         """One camera's image: uint8 BGR (H, W, 3)."""
         self._renderer.update_scene(data, name, self._option)
-        return np.ascontiguousarray(self._renderer.render()[..., ::-1])
+        return cv2.cvtColor(self._renderer.render(), cv2.COLOR_RGB2BGR)
 
     def render_all(self, data: mujoco.MjData) -> dict[str, NDArray[np.uint8]]:
         """Every camera's image by name."""
