@@ -4,8 +4,9 @@
   leave-one-view-out residuals on scenes without labels; the propagated covariance of the other
   views is part of each residual's.
 * The confidence: a logistic of the heatmap's features for "this view agrees with the others".
-* The common-mode term Q_k from the labelled samples. They are those the model was trained on, so
-  what is left of their errors is a lower bound, and the result is marked provisional.
+* The common-mode term Q_k from the labelled samples, cross-fitted when both checkpoints are given.
+  Otherwise from the samples that the model was trained on: what is left of their errors is a lower
+  bound then, and the result is marked provisional.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ import onnx
 from scipy.optimize import minimize
 from scipy.stats import chi2
 
-from s3k_ros.errors import DataError
+from s3k_ros.errors import ConfigurationError, DataError
 from s3k_ros.geometry.camera import Camera
 from s3k_ros.geometry.triangulation import triangulate
 from s3k_ros.perception.description import CONFIDENCE_FEATURES
@@ -34,7 +35,7 @@ from s3k_ros.perception.model_file import (
     attach_description,
 )
 from s3k_ros.training.dataset import Dataset
-from s3k_ros.training.views import labelled_points
+from s3k_ros.training.views import triangulated_clicks
 
 Array = npt.NDArray[np.float64]
 
@@ -48,7 +49,6 @@ _LEAST_PX2 = 0.25
 _CONSISTENT = 0.99
 _FLOOR_COMMON_M = 0.0015
 """Least standard deviation of the common-mode error: what 10 noisy labels cannot resolve."""
-_CLICK_PX = 1.5
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,6 +100,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--labelled", required=True, help="the training dataset, for its labels")
     parser.add_argument("--out", required=True, help="the ONNX file to write")
     parser.add_argument("--limit", type=int, default=500, help="scenes to use")
+    parser.add_argument("--coarse", help="checkpoint of the coarse stage, for cross-fitting")
+    parser.add_argument("--crop", help="checkpoint of the crop stage, for cross-fitting")
+    parser.add_argument("--folds", type=int, default=5, help="folds of the cross-fitting")
+    parser.add_argument("--fold-steps", type=int, default=400, help="training steps a fold")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -110,10 +114,13 @@ def run(args: argparse.Namespace) -> int:
     rest = [i for i in range(len(scenes)) if not scenes.labelled[i]][: args.limit]
     detections = detect(detector, scenes, rest)
     uncertainty = calibrate(detections, len(description.keypoints))
-    labelled = [int(i) for i in np.flatnonzero(taught.labelled)]
-    truth = np.stack([labelled_points(taught, i) for i in labelled])
-    common = common_mode(detect(detector, taught, labelled), truth, uncertainty)
-    uncertainty = dataclasses.replace(uncertainty, common_mode=common)
+    labelled, held_out = _labelled_detections(args, detector, taught)
+    clicks = [triangulated_clicks(taught, i) for i in labelled]
+    common = common_mode(
+        held_out, np.stack([c[0] for c in clicks]), np.stack([c[1] for c in clicks]), uncertainty
+    )
+    crossfit = args.crop is not None
+    uncertainty = dataclasses.replace(uncertainty, common_mode=common, provisional=not crossfit)
     for k, name in enumerate(description.keypoints):
         print(
             f"{name}: A {uncertainty.pixel_variance[k][0][0]:.2f} px^2, "
@@ -125,6 +132,23 @@ def run(args: argparse.Namespace) -> int:
     attach_description(model, dataclasses.replace(description, uncertainty=uncertainty))
     Path(args.out).write_bytes(model.SerializeToString())
     return 0
+
+
+def _labelled_detections(
+    args: argparse.Namespace, detector: KeypointDetector, taught: Dataset
+) -> tuple[list[int], Detections]:
+    """The labelled samples, in some order, and their detections, held out if possible."""
+    if args.crop is None:
+        labelled = [int(i) for i in np.flatnonzero(taught.labelled)]
+        return labelled, detect(detector, taught, labelled)
+    # PyTorch is needed for cross-fitting alone.
+    from s3k_ros.training.checkpoint import Checkpoint
+    from s3k_ros.training.crossfit import held_out_detections
+
+    if args.coarse is None:
+        raise ConfigurationError("cross-fitting needs both checkpoints, --coarse and --crop")
+    coarse, crop = Checkpoint.load(Path(args.coarse)), Checkpoint.load(Path(args.crop))
+    return held_out_detections(taught, coarse, crop, args.folds, args.fold_steps, print)
 
 
 def detect(detector: KeypointDetector, dataset: Dataset, samples: Iterable[int]) -> Detections:
@@ -257,28 +281,27 @@ def _fit_confidence(
 
 
 def common_mode(
-    detections: Detections, truth: Array, uncertainty: UncertaintyDescription
+    detections: Detections, points: Array, spread: Array, uncertainty: UncertaintyDescription
 ) -> tuple[tuple[tuple[float, ...], ...], ...]:
     """Q_k (K, 3, 3) m^2: what geometry and click noise do not explain of the labels' errors.
 
     Args:
         detections: of the labelled samples.
-        truth: (N, K, 3) triangulated clicks, base frame, m.
+        points: (N, K, 3) triangulated clicks, base frame, m.
+        spread: (N, K, 3, 3) their covariances, m^2.
         uncertainty: with fitted A and b.
     """
     floor = np.array([matrix[0][0] for matrix in uncertainty.pixel_variance])
     gain = np.array(uncertainty.spread_gain)
     covariances, usable = detections.covariances(floor, gain), detections.usable
-    errors = np.full(truth.shape, np.nan)
-    explained = np.full((*truth.shape, 3), np.nan)
+    errors = np.full(points.shape, np.nan)
+    explained = np.full(spread.shape, np.nan)
     for n, cameras in enumerate(detections.cameras):
         weights = usable[n].astype(float)
         result = triangulate(cameras, detections.pixels[n], covariances[n], weights)
-        clicks = np.broadcast_to(np.eye(2) * _CLICK_PX**2, covariances[n].shape)
-        label = triangulate(cameras, detections.pixels[n], clicks, weights)
-        errors[n] = result.points - truth[n]
-        explained[n] = result.covariances + label.covariances
-    return tuple(_common_of(errors[:, k], explained[:, k]) for k in range(truth.shape[1]))
+        errors[n] = result.points - points[n]
+        explained[n] = result.covariances + spread[n]
+    return tuple(_common_of(errors[:, k], explained[:, k]) for k in range(points.shape[1]))
 
 
 def _common_of(errors: Array, explained: Array) -> tuple[tuple[float, ...], ...]:
@@ -287,9 +310,11 @@ def _common_of(errors: Array, explained: Array) -> tuple[tuple[float, ...], ...]
     if good.sum() < 3:
         return _rows(np.eye(3) * 0.005**2)
     second = np.einsum("ni,nj->ij", errors[good], errors[good]) / good.sum()
-    rest = second - explained[good].mean(0)
-    values, vectors = np.linalg.eigh(0.5 * (rest + rest.T))
-    return _rows((vectors * np.maximum(values, floor)) @ vectors.T)
+    rest = np.diagonal(second - explained[good].mean(0))
+    # The object turns about the vertical, and a bias with it: level axes are alike in the base
+    # frame, and ten samples cannot tell more than two numbers.
+    level, vertical = max(float(rest[:2].mean()), floor), max(float(rest[2]), floor)
+    return _rows(np.diag([level, level, vertical]))
 
 
 def _rows(matrix: Array | Sequence[Sequence[float]]) -> tuple[tuple[float, ...], ...]:

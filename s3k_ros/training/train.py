@@ -42,7 +42,7 @@ def run(args: argparse.Namespace) -> int:
     coarse = Checkpoint.load(Path(args.coarse)) if args.coarse else None
     info = {
         "object_id": dataset.object_id,
-        "command": "s3k " + " ".join(sys.argv[1:]),
+        "command": " ".join(["s3k", "train", *(a for a in sys.argv[1:] if a != "train")]),
         "commit": commit(),
         "dataset": {**dataset.info, "samples": len(dataset)},
     }

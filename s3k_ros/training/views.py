@@ -26,6 +26,9 @@ Array = npt.NDArray[np.float64]
 WINDOW_MARGIN = 1.7
 """Side of a kept window over the crop's side: leaves room for rotation, zoom and shift."""
 
+CLICK_PX = 1.5
+"""Standard deviation of a click, per axis, at full resolution."""
+
 
 @dataclasses.dataclass(frozen=True)
 class View:
@@ -55,15 +58,18 @@ def labelled_points(dataset: Dataset, sample: int) -> Array:
 
     The clicks themselves are never a target: this point, reprojected into all cameras, is.
     """
+    return triangulated_clicks(dataset, sample)[0]
+
+
+def triangulated_clicks(dataset: Dataset, sample: int) -> tuple[Array, Array]:
+    """Points (K, 3) m and covariances (K, 3, 3) m^2 of a sample's clicks, base frame."""
     clicks = dataset.labels(sample)
     seen = np.isfinite(clicks).all(-1)
-    covariances = np.broadcast_to(np.eye(2), (*seen.shape, 2, 2)).copy()
-    weights = seen.astype(float)
-    cameras = dataset.cameras(sample)
-    result = triangulate(cameras, clicks, covariances, weights)
-    points = np.array(result.points, float)
+    spread = np.broadcast_to(np.eye(2) * CLICK_PX**2, (*seen.shape, 2, 2)).copy()
+    result = triangulate(dataset.cameras(sample), clicks, spread, seen.astype(float))
+    points, covariances = np.array(result.points, float), np.array(result.covariances, float)
     points[seen.sum(0) < 2] = np.nan
-    return points
+    return points, covariances
 
 
 def resize_matrix(size: tuple[int, int], target: tuple[int, int]) -> Array:

@@ -15,11 +15,11 @@ from support.toy_training import KEYPOINTS, write_dataset
 
 from s3k_ros.errors import ConfigurationError
 from s3k_ros.params.training import TrainingParameters
-from s3k_ros.training.calibration import calibrate, detect
+from s3k_ros.training.calibration import Detections, calibrate, common_mode, detect
 from s3k_ros.training.checkpoint import Checkpoint
 from s3k_ros.training.dataset import Dataset
 from s3k_ros.training.evaluation import evaluate, figures, table
-from s3k_ros.training.export import describe, export
+from s3k_ros.training.export import describe, export, provisional_uncertainty
 from s3k_ros.training.keypoints import mirror_names
 from s3k_ros.training.loop import Trainer
 from s3k_ros.training.sources import Sources, collect
@@ -217,3 +217,32 @@ def test_calibration_finds_the_noise_of_made_up_detections(stages, dataset: Data
     fitted = calibrate(made, len(KEYPOINTS))
     for matrix in fitted.pixel_variance:
         assert matrix[0][0] == pytest.approx(0.81, rel=0.25)
+
+
+def test_cross_fitting_asks_about_every_labelled_sample_once(stages, dataset: Dataset) -> None:
+    from s3k_ros.training.crossfit import held_out_detections
+
+    coarse, crop, _ = stages
+    samples, found = held_out_detections(dataset, coarse, crop, folds=2, steps=1, say=str)
+    assert sorted(samples) == [0, 1, 2, 3]
+    assert found.pixels.shape == (4, 4, len(KEYPOINTS), 2)
+
+
+def test_common_mode_shows_a_bias_that_all_views_share(stages, dataset: Dataset) -> None:
+    rng = np.random.default_rng(1)
+    names, count = len(KEYPOINTS), 40
+    cameras = [dataset.cameras(0)] * count
+    truth = np.stack([dataset.truth(0)] * count)
+    turn = rng.uniform(0, 2 * np.pi, count)
+    bias = 0.006 * np.stack([np.cos(turn), np.sin(turn), 0 * turn], -1)[:, None]
+    seen = np.stack(
+        [[c.project(p) for c in rig] for rig, p in zip(cameras, truth + bias, strict=True)]
+    )
+    made = Detections(cameras, seen, np.zeros((*seen.shape, 2)), np.zeros((*seen.shape[:3], 3)))
+    fitted = dataclasses.replace(
+        provisional_uncertainty(names, 160), pixel_variance=(((1e-4, 0.0), (0.0, 1e-4)),) * names
+    )
+    common = common_mode(made, truth, np.zeros((count, names, 3, 3)), fitted)
+    for matrix in common:
+        assert matrix[0][0] == pytest.approx(0.006**2 / 2, rel=0.2)
+        assert matrix[2][2] < 0.002**2
