@@ -22,8 +22,8 @@ ROS = {
 }  # fmt: skip
 INTERFACES = {"msg", "srv", "action"}
 HEAVY_LIBRARIES = {"torch", "mujoco", "dm_control", "dm_robotics", "lightning", "ray"}
-# The simulated cell is the one node that is made of a heavy layer.
-HEAVY_NODES = {"sim_cell.py"}
+# The simulated cell is the one node that is made of a heavy layer; these are its parts.
+SIMULATED_CELL = ("nodes/sim_cell.py", "ros/sim_")
 
 FILES = sorted(path.relative_to(ROOT) for path in ROOT.rglob("*.py") if len(path.parts) > 1)
 
@@ -80,10 +80,16 @@ def test_only_the_outer_layers_speak_ros(path: Path) -> None:
 
 @pytest.mark.parametrize("path", FILES, ids=str)
 def test_heavy_libraries_stay_in_the_heavy_layers(path: Path) -> None:
-    if layer_of(path) in HEAVY or path.name in HEAVY_NODES:
+    if layer_of(path) in HEAVY or str(path).startswith(SIMULATED_CELL):
         return
     assert not libraries_used(path, late=False) & HEAVY_LIBRARIES
     assert not layers_used(path, late=False) & HEAVY
+
+
+@pytest.mark.parametrize("path", FILES, ids=str)
+def test_only_the_simulated_cell_uses_its_parts(path: Path) -> None:
+    if not str(path).startswith(SIMULATED_CELL):
+        assert not any(name.startswith("s3k_ros.ros.sim_") for name in imports(path))
 
 
 def test_package_root_is_empty() -> None:
