@@ -57,7 +57,8 @@ class SimCellNode(S3kNode):
         cell = build_cell([scene], timestep_s=self._params.timestep_s)
         self._simulator = Simulator(
             cell, scene, arm_params=arm, gripper_params=gripper, seed=self._params.seed,
-            settle_s=SETTLE_S, wrench_noise=self._params.wrench_noise, fail=self._on_failure,
+            settle_s=SETTLE_S, wrench_noise=self._params.wrench_noise,
+            niceness=self._params.physics_niceness, fail=self._on_failure,
         )  # fmt: skip
         frames = RobotFrames(cell, self._params.base_frame)
         self._broadcast(frames, setup)

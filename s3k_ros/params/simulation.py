@@ -107,6 +107,13 @@ class SimCellParameters(Parameters):
     timestep_s: float = param(
         0.00125, "Time step of the physics.", unit="s", low=0.0005, high=0.005, read_only=True
     )
+    physics_niceness: int = param(
+        -10,
+        "Priority of the physics over other processes, where the system allows it (root).",
+        low=-20,
+        high=19,
+        read_only=True,
+    )
     render_niceness: int = param(
         5, "How far the renderer gives way to the physics.", low=0, high=19, read_only=True
     )

@@ -289,7 +289,7 @@ def test_the_arm_stops_when_its_server_vanishes_mid_motion(cell, ros):
 
 def test_a_second_cell_on_the_same_domain_is_refused(cell, start_node):
     second = start_node("sim_cell")
-    assert second.wait(30.0) == 2
+    assert second.wait(60.0) == 2
     assert "ROS_DOMAIN_ID" in second.output
 
 
