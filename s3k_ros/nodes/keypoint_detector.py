@@ -57,9 +57,9 @@ class KeypointDetectorNode(S3kNode):
 
     def _make_inputs(self) -> None:
         p = self._params
-        self._sets = self.diagnostics.stream("sets", p.camera_timeout_s + p.set_timeout_s)
+        self._sets = self.diagnostics.stream("sets", p.input_timeout_s)
         self._streams = {
-            name: self.diagnostics.stream(name, p.camera_timeout_s) for name in p.cameras
+            name: self.diagnostics.stream(name, p.input_timeout_s) for name in p.cameras
         }
         self.diagnostics.add("model", self._report_model)
         self._worker = LatestWorker(self._process, self._sets.drop, self.fail)

@@ -30,12 +30,16 @@ class KeypointDetectorNodeParameters(Parameters):
         unit="s", low=0.0001, high=1.0, read_only=True,
     )  # fmt: skip
     set_timeout_s: float = param(
-        0.25, "How long a set waits for cameras that are alive.",
+        0.3, "How long a set waits for cameras that are alive.",
         unit="s", low=0.001, high=10.0, read_only=True,
     )  # fmt: skip
     camera_timeout_s: float = param(
-        1.0, "A camera silent for this long is dead: no set waits for it.",
+        1.0, "No set waits for a camera that is silent for this long while others are not.",
         unit="s", low=0.05, high=60.0, read_only=True,
+    )  # fmt: skip
+    input_timeout_s: float = param(
+        3.0, "Silence after which an input is reported as stale, by the wall clock.",
+        unit="s", low=0.1, high=60.0, read_only=True,
     )  # fmt: skip
     overlay_scale: float = param(
         1.0, "Size of <camera>/keypoint_image relative to the image.", low=0.1, high=1.0
@@ -62,8 +66,8 @@ class TriangulatorNodeParameters(Parameters):
     )
     publish_tf: bool = param(False, "Publish a TF frame keypoint/<name> for every valid keypoint.")
     input_timeout_s: float = param(
-        2.0, "Silence after which the detector counts as stale.", unit="s", low=0.1, high=60.0,
-        read_only=True,
+        3.0, "Silence after which the detector is reported as stale, by the wall clock.",
+        unit="s", low=0.1, high=60.0, read_only=True,
     )  # fmt: skip
 
 

@@ -42,7 +42,7 @@ def stack(ros, start_node, tmp_path_factory):
     model = tmp_path_factory.mktemp("model") / "blobs.onnx"
     write_model(model)
     shared = {"cameras": NAMES, "model": model}
-    timeouts = {"set_timeout_s": 0.15, "camera_timeout_s": 0.6}
+    timeouts = {"set_timeout_s": 0.15, "camera_timeout_s": 0.6, "input_timeout_s": 1.0}
     detector = start_node("keypoint_detector", {**shared, **timeouts})
     triangulator = start_node("triangulator", {**shared, "publish_tf": True})
     cameras = FakeCameras(ros.node, CAMERAS)
