@@ -174,9 +174,9 @@ def _phases(axes: Sequence[Axes], recording: Recording, start: float) -> None:
 
 def _widen(axes: Axes, least: float = 0.1) -> None:
     """Shows at least ``least`` metres, so that a path of a millimetre does not look like a way."""
-    for low, high, limit in ((*axes.get_xlim(), axes.set_xlim), (*axes.get_ylim(), axes.set_ylim)):
-        if high - low < least:
-            limit((low + high - least) / 2, (low + high + least) / 2)
+    middle = np.array([np.mean(axes.get_xlim()), np.mean(axes.get_ylim())])
+    axes.update_datalim([middle - least / 2, middle + least / 2])
+    axes.autoscale_view()
 
 
 def _limit(axes: Axes, errors: Sequence[float], claimed: Array) -> None:
