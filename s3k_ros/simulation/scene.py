@@ -93,8 +93,8 @@ class ToyScene:
         used = [toy for toy in toys.TOYS if toy.family == toys.FAMILIES[self._family]]
         for i, toy in enumerate(toys.TOYS):
             place = _free_place(rng, toy.radius_m, taken) if toy in used else None
-            if place is None:  # parked on the (unbounded) ground plane, far outside every view
-                place = np.array([-5.0, 0.5 * i, self._height + 0.003])
+            if place is None:  # parked on the unbounded ground plane, too far to be seen
+                place = np.array([-50.0, 0.5 * i, self._height + 0.003])
             else:
                 taken.append((place, toy.radius_m))
                 place = np.array([*place, self._height + 0.003])
