@@ -214,7 +214,8 @@ class GraspPlanner:
             + self._grasp.finger_clearance_m
             + self._robot.fingertip_beyond_tcp_m
         )
-        return grasp_point(target.position, goal.offset, goal.approach, lowest)
+        past = np.asarray(goal.approach) * self._grasp.grasp_depth_m
+        return grasp_point(target.position + past, goal.offset, goal.approach, lowest)
 
     def _outside(self, point: Array, approach: Array, goal: GraspGoal) -> Refusal | None:
         low, high = self._grasp.workspace_low_m, self._grasp.workspace_high_m

@@ -66,7 +66,9 @@ class GraspServerNode(S3kNode):
         self._make_server()
 
     def close(self) -> None:
-        if self._session is not None:
+        # After a signal the context is gone, and with it the way to the arm: it ends its
+        # trajectory, or its own watchdog stops it.
+        if self._session is not None and self.context.ok():
             self._arm.stop()
             self._gripper.stop()
         if self._planner is not None:

@@ -33,6 +33,10 @@ class GraspParameters(Parameters):
     min_confidence: float = param(
         0.5, "Least confidence of a keypoint to grasp at.", low=0.0, high=1.0
     )
+    grasp_depth_m: float = param(
+        0.005, "How far grasp_tcp goes past the keypoint on its way in, where the table allows it: "
+        "the middle of a 2F-85's pads lies behind grasp_tcp.", unit="m", low=-0.05, high=0.05,
+    )  # fmt: skip
     # Observing
     observe_timeout_s: float = param(
         5.0, "Longest wait for usable keypoints.", unit="s", low=0.1, high=60.0

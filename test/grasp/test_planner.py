@@ -13,7 +13,7 @@ from s3k_ros.grasp.planner import ArmState, GraspPlan, GraspPlanner, Target
 from s3k_ros.grasp.trajectory import exceeded
 from s3k_ros.params.grasp import GraspParameters, RobotParameters
 
-GRASP, ROBOT = GraspParameters(), RobotParameters()
+GRASP, ROBOT = GraspParameters(grasp_depth_m=0.0), RobotParameters()
 HOME = np.array(ROBOT.home_rad)
 AT_HOME = ArmState.at_rest(HOME)
 SMALL = np.eye(3) * 0.004**2
@@ -79,6 +79,14 @@ def test_the_fingertips_stay_over_the_table(planner):
     assert isinstance(plan, GraspPlan)
     lowest = plan.grasp.translation[2] - ROBOT.fingertip_beyond_tcp_m
     assert lowest == pytest.approx(TABLE_HEIGHT_M + GRASP.finger_clearance_m)
+
+
+def test_the_hand_goes_past_the_keypoint_by_the_depth():
+    deep = dataclasses.replace(GRASP, grasp_depth_m=0.01)
+    plan = GraspPlanner(sawyer(), deep, ROBOT).plan(goal(), target(height=0.05), AT_HOME)
+    assert isinstance(plan, GraspPlan)
+    expected = target(height=0.05).position - np.array([0.0, 0.0, 0.01])
+    assert np.allclose(plan.grasp.translation, expected)
 
 
 def test_the_hand_stays_high_on_its_way(planner):

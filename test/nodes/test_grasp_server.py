@@ -26,6 +26,7 @@ PARAMS = {
     "use_sim_time": True,
     "robot.speed_scale": 1.0,
     "grasp.verify_time_s": 0.3,
+    "grasp.grasp_depth_m": 0.0,
     "grasp.observe_timeout_s": 2.0,
 }
 

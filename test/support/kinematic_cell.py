@@ -54,7 +54,7 @@ class Cell:
         self.shown.append(plan)
 
     def make_executor(self, **grasp: object) -> GraspExecutor:
-        parameters = GraspParameters(**grasp)
+        parameters = GraspParameters(**{"grasp_depth_m": 0.0, **grasp})
         planner = DirectPlanner(GraspPlanner(sawyer(), parameters, self.robot))
         self.planner = planner
         ports = Ports(
