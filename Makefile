@@ -7,17 +7,21 @@ TRIALS ?= 5
 SETUP := $(firstword $(shell command -v python3 python3.11 python3.12) python3) tools/setup_env.py
 RUN := .venv/bin/s3k-env
 REPORT := out/demo/report.json
+# Processes that were killed leave their shared memory behind; what is in use stays untouched.
+CLEAN_SHM := $(RUN) env -u PYTHONSAFEPATH fastdds shm clean > /dev/null 2>&1 || true
 
-.PHONY: demo test check setup setup-train clean
+.PHONY: demo test check setup setup-train lock clean
 
 ## make demo [SEED=n] [TRIALS=n]: the simulated cell sees, locates and grasps; exit 0 when it holds
 demo: setup
 	@rm -f $(REPORT)
+	@$(CLEAN_SHM)
 	$(RUN) ros2 launch s3k_ros demo.launch.xml seed:=$(SEED) trials:=$(TRIALS)
 	@$(RUN) python -m s3k_ros.demo.verdict $(REPORT)
 
 ## make test: all tests; those of training run in .venv-train, which has PyTorch
 test: setup-train
+	@$(CLEAN_SHM)
 	$(RUN) pytest --ignore=test/training
 	$(RUN) .venv-train/bin/python -m pytest test/training
 
@@ -33,6 +37,12 @@ setup:
 
 setup-train:
 	@$(SETUP) --train
+
+## make lock: writes the locks anew after a change of requirements/*.in; needs uv (pip install uv)
+LOCK := uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate
+lock:
+	$(LOCK) -o requirements/build-lock.txt requirements/build.in
+	$(LOCK) -o requirements/lock.txt requirements/*.in
 
 ## make clean: removes everything that make made
 clean:
