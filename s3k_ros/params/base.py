@@ -1,6 +1,6 @@
 """Parameters as frozen dataclasses: one place for type, default, unit, range and text.
 
-ROS parameter descriptors, configuration checks and the reference table in the README derive from
+ROS parameter descriptors, configuration checks and the tables of docs/reference.md derive from
 these classes, so a fact about a parameter is written once.
 """
 
