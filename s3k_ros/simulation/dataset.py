@@ -151,7 +151,7 @@ def run(args: argparse.Namespace) -> int:
     first_seed = args.seed if args.seed_from is None else seed_from(args.seed_from)
     renderer = SceneRenderer(args.family, args.width)
     info = {
-        "command": " ".join(["s3k dataset render", *sys.argv[1:]]),
+        "command": " ".join(["s3k", *sys.argv[1:]]),
         "seed": first_seed,
         "family": args.family,
         "commit": _commit(),
