@@ -132,6 +132,10 @@ class SimCellNode(S3kNode):
 
     def _on_change(self, params: SimCellParameters) -> None:
         self._params = params
+        try:
+            self._check_cameras(params)
+        except ConfigurationError as error:
+            self.get_logger().warning(str(error))
         self._sender.cameras, self._sender.rate_hz = self._enabled(), params.image_rate_hz
         self._switch_servers()
 

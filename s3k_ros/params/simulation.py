@@ -115,7 +115,7 @@ class SimCellParameters(Parameters):
         read_only=True,
     )
     render_niceness: int = param(
-        5, "How far the renderer gives way to the physics.", low=0, high=19, read_only=True
+        2, "How far the renderer gives way to the physics.", low=0, high=19, read_only=True
     )
     wrench_noise: bool = param(
         True, "Add the FT 300's noise (moma, from its data sheet) to the wrench.", read_only=True

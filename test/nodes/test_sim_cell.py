@@ -107,9 +107,9 @@ def close_to(width_rad, effort_n=30.0):
 
 @pytest.fixture(scope="module")
 def cell(ros, start_node):
-    process = start_node("sim_cell", {"seed": 3})
+    process = start_node("sim_cell", {"seed": 3, "render_niceness": 0})
     cell = Cell(ros, process)
-    ros.spin_until(lambda: all(cell.images.values()) and cell.tf, 60.0, "images of all cameras")
+    ros.spin_until(lambda: all(cell.images.values()) and cell.tf, 120.0, "images of all cameras")
     return cell
 
 
@@ -295,5 +295,5 @@ def test_a_second_cell_on_the_same_domain_is_refused(cell, start_node):
 
 def test_an_unknown_camera_name_is_refused(cell, start_node, module_domain):
     process = start_node("sim_cell", {"disabled_cameras": ["left"]}, domain=module_domain + 1)
-    assert process.wait(30.0) == 2
+    assert process.wait(60.0) == 2
     assert "front_left" in process.output
