@@ -8,7 +8,7 @@ from pathlib import Path
 
 import rclpy
 from ament_index_python.packages import get_package_share_path
-from rclpy.executors import SingleThreadedExecutor
+from rclpy.experimental import EventsExecutor
 from rclpy.signals import SignalHandlerOptions
 
 from s3k_ros.demo import report as reporting
@@ -53,7 +53,9 @@ class Run:
         self._params = params
         self._display = Display(lambda line: print(line, flush=True), params.trials)
         self._recorder = Recorder(node, params)
-        executor = SingleThreadedExecutor()
+        # Four times lighter here than the default executor, which takes 0.16 of a core from the
+        # trials. It does not serve signals, and need not: every wait ends within 0.1 s.
+        executor = EventsExecutor()
         executor.add_node(node)
         self._client = DemoClient(node, executor, self._recorder, self._display, params)
         self._trials: list[Trial] = []
