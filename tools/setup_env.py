@@ -58,7 +58,7 @@ def _loads(library: str) -> bool:
 
 
 def _has_mesa() -> bool:
-    return any(glob.glob(f"/usr/lib/{where}dri/*swrast*.so") for where in ("*/", "", "*-*-*/"))
+    return any(glob.glob(f"/usr/lib/{where}dri/*swrast*.so") for where in ("*/", ""))
 
 
 def missing_debian_packages(python: str | None) -> list[str]:
