@@ -179,11 +179,12 @@ class Stream:
             "received": self.received,
             "dropped": self.dropped,
         }
-        if self._latencies:
-            values["latency_ms_median"] = 1e3 * statistics.median(self._latencies)
-            values["latency_ms_max"] = 1e3 * max(self._latencies)
-        if self._skews:
-            values["skew_ms_max"] = 1e3 * max(self._skews)
+        # Copies: another thread may tick while this one reports.
+        if latencies := list(self._latencies):
+            values["latency_ms_median"] = 1e3 * statistics.median(latencies)
+            values["latency_ms_max"] = 1e3 * max(latencies)
+        if skews := list(self._skews):
+            values["skew_ms_max"] = 1e3 * max(skews)
         if self._refusal and self._clock() - self._refusal[0] < self.timeout_s + PERIOD_S:
             return Report(Level.ERROR, self._refusal[1], values)
         if not self.received and self.silence_s < max(self.timeout_s, GRACE_S):

@@ -147,7 +147,8 @@ class JointStateTopic:
                 self._width = width_from_joint(knuckle, self._robot)
             arm = [positions.get(name, np.nan) for name in self._robot.arm_joints]
             if np.isfinite(arm).all():
-                self._reading = JointReading(np.array(arm), self._width, received_at)
+                stamp = 1e-9 * nanoseconds(message.header.stamp) or None
+                self._reading = JointReading(np.array(arm), self._width, received_at, stamp)
         return self._reading
 
 

@@ -101,9 +101,13 @@ class S3kNode(Node):
         return {"event_callbacks": events, "qos_overriding_options": qos.OVERRIDABLE}
 
     def fail(self, error: BaseException) -> None:
-        """Ends the node because of an error in one of its threads."""
-        self.failure = error
-        self.context.try_shutdown()
+        """Ends the node because of an error in one of its threads.
+
+        Once the node is ending, what its threads were at may fail: that is no error.
+        """
+        if self.context.ok():
+            self.failure = error
+            self.context.try_shutdown()
 
     def close(self) -> None:
         """Ends threads and devices; `run_node` calls it before the node is destroyed."""

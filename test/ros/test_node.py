@@ -27,7 +27,7 @@ def make_node():
     yield make
     for node in nodes:
         node.destroy_node()
-    rclpy.shutdown(context=context)
+    rclpy.try_shutdown(context=context)
 
 
 @pytest.mark.parametrize(
@@ -75,3 +75,11 @@ def test_refusal_is_one_line_and_exit_code_2(capsys):
 def test_unexpected_error_shows_its_traceback_and_exit_code_1(capsys):
     assert node_module.run_node(lambda: 1 / 0, args=[]) == 1
     assert "ZeroDivisionError" in capsys.readouterr().err
+
+
+def test_error_of_a_thread_ends_the_node_but_not_after_a_signal(make_node):
+    node = make_node()
+    node.fail(ConfigurationError("the first"))
+    node.fail(ConfigurationError("what the end brought about"))
+    assert str(node.failure) == "the first"
+    assert not node.context.ok()
