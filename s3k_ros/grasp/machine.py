@@ -45,6 +45,8 @@ from s3k_ros.grasp.state import GraspState
 from s3k_ros.grasp.trajectory import JointTrajectory
 from s3k_ros.params.grasp import GraspParameters
 
+# Rest counts when it was watched for this long after the stop.
+_REST_PROOF_S = 0.1
 _WATCHED = (Phase.APPROACH, Phase.ALIGN)
 Step = tuple[GraspState, tuple[Command, ...]]
 
@@ -326,8 +328,8 @@ def _end(
 def _ending(state: GraspState, event: Event, now: float) -> Step:
     if not isinstance(event, Tick) or state.ending is None:
         return state, ()
-    # A tick of the same instant would still show the arm as it was before it was stopped.
-    if event.at_rest and now > state.since:
+    # Before that, the arm may look as it did before its last motion began.
+    if event.at_rest and now >= state.since + _REST_PROOF_S:
         where = f"; arm at rest, {state.jaws}"
     elif now >= state.deadline:
         where = f"; ARM NOT CONFIRMED AT REST, {state.jaws}"

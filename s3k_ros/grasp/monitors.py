@@ -31,24 +31,20 @@ class RestMonitor:
 
     def update(self, reading: JointReading) -> None:
         """Takes a reading; the same one twice is taken once."""
-        if self._history and reading.received_at <= self._history[-1].received_at:
-            if reading.received_at < self._history[-1].received_at:
-                self._history.clear()  # simulated time went back
-            else:
+        if self._history and reading.time <= self._history[-1].time:
+            if reading.time == self._history[-1].time:
                 return
+            self._history.clear()  # the robot's clock went back
         self._history.append(reading)
-        while (
-            len(self._history) > 2
-            and self._history[1].received_at < reading.received_at - _REST_WINDOW_S
-        ):
+        # By the robot's clock: on a loaded machine messages arrive in bunches.
+        while len(self._history) > 2 and self._history[1].time < reading.time - _REST_WINDOW_S:
             self._history.popleft()
 
     def at_rest(self, now: float) -> bool:
         """Whether recent readings cover the window and stay together."""
         if not self._history or now - self._history[-1].received_at > _REST_WINDOW_S:
             return False
-        last = self._history[-1]
-        if last.received_at - self._history[0].received_at < 0.8 * _REST_WINDOW_S:
+        if self._history[-1].time - self._history[0].time < 0.8 * _REST_WINDOW_S:
             return False
         positions = np.array([reading.positions for reading in self._history])
         return bool(np.ptp(positions, axis=0).max() < self._speed * _REST_WINDOW_S)

@@ -25,11 +25,18 @@ class JointReading:
         positions: (n,) rad, in the order of the arm's joints.
         width: m between the jaws; None when the gripper's joint is not in the message.
         received_at: s on the server's clock.
+        stamp: s on the robot's clock, for differences alone; None: as ``received_at``.
     """
 
     positions: Array
     width: float | None
     received_at: float
+    stamp: float | None = None
+
+    @property
+    def time(self) -> float:
+        """Seconds on the robot's clock, or else of receipt."""
+        return self.received_at if self.stamp is None else self.stamp
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

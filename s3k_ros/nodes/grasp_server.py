@@ -42,6 +42,8 @@ class _Session:
     """One goal from its arrival to its result."""
 
     handle: ServerGoalHandle
+    started: bool = False
+    ended: bool = False
     deadline: float = 0.0
     listener: TransformListener | None = None
     buffer: Buffer | None = None
@@ -165,8 +167,11 @@ class GraspServerNode(S3kNode):
             self._stop(GraspCode.EMERGENCY_STOP, "emergency stop")
 
     def _begin(self, session: _Session) -> None:
-        self._apply_parameters()
         self._session = session
+        if self._seconds.now() == 0.0:
+            return  # simulated time has not begun: the timer begins when it does
+        self._apply_parameters()
+        session.started = True
         goal = session.handle.request
         v, frame = goal.approach.vector, goal.approach.header.frame_id
         if frame in ("", self._robot.base_frame) or (v.x, v.y, v.z) == (0.0, 0.0, 0.0):
@@ -190,10 +195,8 @@ class GraspServerNode(S3kNode):
             found = buffer.lookup_transform(base, frame, Time())
         except TransformException as error:
             if self._seconds.now() > session.deadline:
-                self._forget_frames(session)
-                self._session = None
                 text = f"approach is in frame {frame!r}: {error}"
-                self._refuse(session, GraspCode.INVALID_GOAL, text)
+                self._give_up(session, GraspCode.INVALID_GOAL, text)
             return
         self._forget_frames(session)
         self._start(session, conversions.transform_from_message(found.transform))
@@ -207,11 +210,18 @@ class GraspServerNode(S3kNode):
         session = self._session
         if session is None:
             return
-        if session.buffer is not None:
-            self._forget_frames(session)
-            self._session = None
-            self._refuse(session, code, message)
-        self._runner.end(code, message)
+        if session.started and session.buffer is None:
+            self._runner.end(code, message)
+        elif code == GraspCode.CANCELED:
+            session.ended = True  # its status changes after this callback: the timer tells the end
+        else:
+            self._give_up(session, code, message)
+
+    def _give_up(self, session: _Session, code: GraspCode, message: str) -> None:
+        """Ends a session whose grasp has not begun."""
+        self._forget_frames(session)
+        self._session = None
+        self._refuse(session, code, message)
 
     # -- time ----------------------------------------------------------------------------------
 
@@ -220,7 +230,11 @@ class GraspServerNode(S3kNode):
             session, self._next = self._next, None
             self._refuse(session, GraspCode.CANCELED, "canceled by the client")
         session = self._session
-        if session is not None and session.buffer is not None:
+        if session is not None and session.ended:
+            self._give_up(session, GraspCode.CANCELED, "canceled by the client")
+        elif session is not None and not session.started:
+            self._begin(session)
+        elif session is not None and session.buffer is not None:
             self._look_up(session, session.buffer)
         elif session is not None:
             self._run(session)

@@ -27,7 +27,6 @@ PARAMS = {
     "robot.speed_scale": 1.0,
     "grasp.verify_time_s": 0.3,
     "grasp.grasp_depth_m": 0.0,
-    "grasp.observe_timeout_s": 2.0,
 }
 
 
@@ -47,7 +46,8 @@ class Cell:
 
     def send(self, goal):
         self.feedback.clear()
-        self.ros.spin_until(self.client.server_is_ready, 20.0, "grasp_at_keypoint")
+        self.ros.spin_until(self.client.server_is_ready, 30.0, "grasp_at_keypoint")
+        self.ros.spin_until(self.robot.heard, 30.0, "subscriptions of the server")
         future = self.client.send_goal_async(
             goal, feedback_callback=lambda message: self.feedback.append(message.feedback)
         )

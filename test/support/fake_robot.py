@@ -81,7 +81,13 @@ class FakeRobot:
         self.arm_goals, self.gripper_goals = [], []
         self._arm = self._jaws = None
 
+    def heard(self) -> bool:
+        """Whether someone listens to what perception and robot publish."""
+        publishers = (self._clock, self._joint_states, self._keypoints, self._model)
+        return all(publisher.get_subscription_count() for publisher in publishers)
+
     def start_arm(self) -> None:
+        self._arm_lives = True
         self._arm_server = ActionServer(
             self.node, FollowJointTrajectory, ARM_ACTION, lambda handle: None,
             goal_callback=self._judge_arm, handle_accepted_callback=self._take_arm,
@@ -90,10 +96,12 @@ class FakeRobot:
 
     def stop_arm(self) -> None:
         """The arm's controller dies: its server goes, the motion ends where it is."""
-        self._arm = None
-        self._arm_server.destroy()
+        with self._lock:
+            self._arm, self._arm_lives = None, False
+            self._arm_server.destroy()
 
     def start_gripper(self) -> None:
+        self._gripper_lives = True
         parallel = self.gripper_type == "ParallelGripperCommand"
         self._gripper_server = ActionServer(
             self.node, ParallelGripperCommand if parallel else GripperCommand, GRIPPER_ACTION,
@@ -102,8 +110,9 @@ class FakeRobot:
         )  # fmt: skip
 
     def stop_gripper(self) -> None:
-        self._jaws = None
-        self._gripper_server.destroy()
+        with self._lock:
+            self._jaws, self._gripper_lives = None, False
+            self._gripper_server.destroy()
 
     def close(self) -> None:
         self._running = False
@@ -145,6 +154,8 @@ class FakeRobot:
         ]
         stamp = trajectory.header.stamp.sec + 1e-9 * trajectory.header.stamp.nanosec
         with self._lock:
+            if not self._arm_lives:  # it died between accepting and starting
+                return
             self.arm_goals.append(handle.request)
             old, self._arm = self._arm, {
                 "handle": handle, "times": np.array(times), "begin": stamp or self.now,
@@ -196,6 +207,8 @@ class FakeRobot:
         parallel = self.gripper_type == "ParallelGripperCommand"
         target = command.position[0] if parallel else command.position
         with self._lock:
+            if not self._gripper_lives:
+                return
             self.gripper_goals.append(handle.request)
             old, self._jaws = self._jaws, {"handle": handle, "target": target, "stood": 0.0}
         if old is not None:
