@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import multiprocessing
+import os
 import sys
 
 from rclpy.clock import Clock, ClockType
@@ -51,14 +53,15 @@ class SimCellNode(S3kNode):
         )
         self._names = tuple(camera.name for camera in setup.cameras)
         self._check_cameras(self._params)
+        self._start_niceness = os.getpriority(os.PRIO_PROCESS, 0)
+        self._take_priority()
         self._start_renderer(setup)
         scene = ToyScene(TABLE_HEIGHT_M, self._params.scene_family)
         # The cameras only exist in the renderer's copy of the cell: physics sees no difference.
         cell = build_cell([scene], timestep_s=self._params.timestep_s)
         self._simulator = Simulator(
             cell, scene, arm_params=arm, gripper_params=gripper, seed=self._params.seed,
-            settle_s=SETTLE_S, wrench_noise=self._params.wrench_noise,
-            niceness=self._params.physics_niceness, fail=self._on_failure,
+            settle_s=SETTLE_S, wrench_noise=self._params.wrench_noise, fail=self._on_failure,
         )  # fmt: skip
         frames = RobotFrames(cell, self._params.base_frame)
         self._broadcast(frames, setup)
@@ -88,10 +91,15 @@ class SimCellNode(S3kNode):
             if self._renderer.is_alive():
                 self._renderer.kill()
 
+    def _take_priority(self) -> None:
+        """For this thread and those that it will start: all that may hold Python's lock."""
+        with contextlib.suppress(PermissionError):
+            os.setpriority(os.PRIO_PROCESS, 0, self._start_niceness + self._params.physics_niceness)
+
     def _start_renderer(self, setup: RendererSetup) -> None:
         config = RendererProcess(
             setup=setup,
-            niceness=self._params.render_niceness,
+            niceness=self._start_niceness + self._params.render_niceness,
             camera_info=self._params.publish_camera_info,
             namespace=self.get_namespace(),
             remaps=topic_remaps(sys.argv),

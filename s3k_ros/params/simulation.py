@@ -109,13 +109,13 @@ class SimCellParameters(Parameters):
     )
     physics_niceness: int = param(
         -10,
-        "Priority of the physics over other processes, where the system allows it (root).",
+        "Niceness that the physics adds to its own; below 0 where the system allows it (root).",
         low=-20,
         high=19,
         read_only=True,
     )
     render_niceness: int = param(
-        2, "How far the renderer gives way to the physics.", low=0, high=19, read_only=True
+        2, "Niceness that the renderer adds to its own.", low=0, high=19, read_only=True
     )
     wrench_noise: bool = param(
         True, "Add the FT 300's noise (moma, from its data sheet) to the wrench.", read_only=True

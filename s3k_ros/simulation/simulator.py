@@ -6,9 +6,7 @@ microseconds, states go out to listeners that the physics thread calls after eac
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import os
 import threading
 import time
 from collections.abc import Callable
@@ -101,7 +99,6 @@ class Simulator:
         settle_s: simulated time that a new scene gets to come to rest.
         wrench_noise: whether the wrench carries the FT 300's noise.
         paced: False lets physics run as fast as it can.
-        niceness: of the physics thread; a negative one takes effect only where it is permitted.
         fail: called once, from the physics thread, with an exception that ended it.
         clock, sleep: of wall time, s.
     """
@@ -117,7 +114,6 @@ class Simulator:
         settle_s: float = 1.2,
         wrench_noise: bool = False,
         paced: bool = True,
-        niceness: int = 0,
         fail: Callable[[BaseException], None] | None = None,
         clock: Callable[[], float] = time.perf_counter,
         sleep: Callable[[float], None] = time.sleep,
@@ -135,7 +131,7 @@ class Simulator:
         self._noise = np.random.default_rng(seed) if wrench_noise else None
         self._wrench_zero = np.zeros(6)
         self._paced, self._clock, self._sleep = paced, clock, sleep
-        self._niceness, self._fail = niceness, fail
+        self._fail = fail
         self._lock = threading.Lock()
         self._listeners: list[Listener] = []
         self._thread: threading.Thread | None = None
@@ -246,9 +242,6 @@ class Simulator:
 
     def _run(self) -> None:
         try:
-            if self._niceness:
-                with contextlib.suppress(PermissionError):
-                    os.setpriority(os.PRIO_PROCESS, 0, self._niceness)  # on Linux: of this thread
             self._loop()
         except BaseException as error:
             if self._fail is None:
