@@ -116,7 +116,7 @@ class GraspParameters(Parameters):
         1.5, "Longest wait for the arm to stand still at the end.", unit="s", low=0.1, high=10.0
     )
     joint_state_max_age_s: float = param(
-        0.25, "Joint states received longer ago than this stop the motion.",
+        0.5, "Joint states received longer ago than this stop the motion.",
         unit="s", low=0.02, high=5.0,
     )  # fmt: skip
     robot_timeout_s: float = param(
