@@ -77,7 +77,7 @@ def transition(state: GraspState, event: Event, now: float, params: GraspParamet
         case Planned():
             return _planned(state, event.plan, now, params)
         case NotPlanned():
-            return _end(state, event.refusal.code, event.refusal.message, now, params)
+            return _not_planned(state, event.refusal, now, params)
         case ArmFinished():
             return _advance(dataclasses.replace(state, arm_busy=False), now, params)
         case JawsFinished():
@@ -147,10 +147,15 @@ def _watch(state: GraspState, now: float, params: GraspParameters) -> Step:
         return _end(state, GraspCode.LOST, message, now, params)
     state = dataclasses.replace(state, corrections=state.corrections + 1)
     if state.phase == Phase.ALIGN and shift > params.correction_limit_m:
-        back = dataclasses.replace(state, arm_busy=False, readings=(), planning=False)
-        return _enter(back, Phase.OBSERVE, now, params.observe_timeout_s), (StopArm(),)
+        return _look_again(state, now, params)
     state = dataclasses.replace(state, planning=True)
     return state, (MakePlan(target, correction=state.phase == Phase.ALIGN),)
+
+
+def _look_again(state: GraspState, now: float, params: GraspParameters) -> Step:
+    """Stops on the way in and begins anew from there."""
+    back = dataclasses.replace(state, arm_busy=False, readings=(), planning=False)
+    return _enter(back, Phase.OBSERVE, now, params.observe_timeout_s), (StopArm(),)
 
 
 # -- planning and moving -----------------------------------------------------------------------
@@ -173,6 +178,15 @@ def _planned(state: GraspState, plan: GraspPlan, now: float, params: GraspParame
         state = _with_jaws(state, order="open", busy=True)
         before += (MoveJaws(state.goal.opening_width_m, state.goal.grip_force_n),)
     return _move(state, Phase.APPROACH, plan.approach, now, params, *before)
+
+
+def _not_planned(state: GraspState, refusal: Refusal, now: float, params: GraspParameters) -> Step:
+    if not state.planning:
+        return state, ()
+    if state.phase == Phase.ALIGN:
+        # No small correction from here: a whole plan may still find a way, or a better reason.
+        return _look_again(state, now, params)
+    return _end(state, refusal.code, refusal.message, now, params)
 
 
 def _move(

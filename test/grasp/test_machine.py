@@ -104,6 +104,8 @@ TABLE = [
     (G, MOVED, Looked(FAR), G, [MakePlan]),
     (G, {"planning": True}, Planned(a_plan(approach=False)), G, [ShowPlan, Move]),
     (G, JUMPED, Looked(JUMP), S, [StopArm]),
+    (G, {"planning": True}, NO_WAY, S, [StopArm]),
+    (A, {}, NO_WAY, A, []),
     (G, {}, ArmFinished(), C, [Tare, MoveJaws]),
     (C, {}, JawsFinished(0.03, True), L, [Move]),
     (C, {}, Looked(FAR), C, []),
