@@ -20,8 +20,11 @@ from s3k_ros.ros import conversions, qos
 from s3k_ros.ros.diagnostics import Report
 from s3k_ros.ros.node import S3kNode
 from s3k_ros.simulation.renderer import Exposure, ExposureRenderer, RendererSetup
+from s3k_ros.simulation.rig import SCENE_VIEW
 
 NODE = "sim_renderer"
+# The view of the whole cell is for people, and its time is taken from the cameras.
+SCENE_EVERY = 2
 
 
 @dataclasses.dataclass(frozen=True)
@@ -95,7 +98,10 @@ class SimRendererNode(S3kNode):
                 header = conversions.header(stamp_ns, f"{name}_optical")
                 info = conversions.camera_info(self._cameras[name], header)
                 self._infos[name].publish(info)
-        wanted = [n for n in exposure.cameras if self._images[n].get_subscription_count() > 0]
+        names = [
+            n for n in exposure.cameras if n != SCENE_VIEW or self._rendered % SCENE_EVERY == 0
+        ]
+        wanted = [n for n in names if self._images[n].get_subscription_count() > 0]
         if wanted:
             renderer.show(exposure)
         for name in wanted:
