@@ -18,6 +18,7 @@ CHI2_2_95 = 5.991
 
 _SHIFT = 4
 _SUBPIXEL = 1 << _SHIFT
+_LEAST_RADIUS = 3  # px in the drawing: a smaller region could not be seen
 
 
 def colour(index: int) -> str:
@@ -46,8 +47,7 @@ def draw_view(image: Image, view: View, scale: float, origin: tuple[float, float
             continue
         # Pixel centres are at integers, so the image's corner lies at -0.5.
         centre = (pixel + 0.5 - np.asarray(origin)) * scale - 0.5
-        width = 2 if scale > 1.5 else 1
-        _draw_ellipse(image, centre, covariance * scale**2, bgr(colour(index)), width)
+        _draw_ellipse(image, centre, covariance * scale**2, bgr(colour(index)))
 
 
 def _draw_ellipse(
@@ -55,7 +55,6 @@ def _draw_ellipse(
     centre: NDArray[np.float64],
     covariance: NDArray[np.float64],
     bgr_colour: tuple[int, int, int],
-    line_width: int,
 ) -> None:
     variances, axes = np.linalg.eigh(covariance)
     lengths = np.sqrt(CHI2_2_95 * np.maximum(variances[::-1], 0.0))
@@ -63,12 +62,14 @@ def _draw_ellipse(
     if np.abs(centre).max() > 1e4 or lengths.max() > 1e4:
         return  # OpenCV's fixed point numbers would overflow; far outside the image anyway
     at = tuple(round(float(value) * _SUBPIXEL) for value in centre)
-    size = tuple(max(round(float(value) * _SUBPIXEL), _SUBPIXEL) for value in lengths)
-    for shade, width in (((20, 20, 20), line_width + 2), (bgr_colour, line_width)):
+    size = tuple(
+        max(round(float(value) * _SUBPIXEL), _LEAST_RADIUS * _SUBPIXEL) for value in lengths
+    )
+    for shade, width in (((20, 20, 20), 4), (bgr_colour, 2)):
         cv2.ellipse(
             image, at, size, angle, 0, 360, shade, width, lineType=cv2.LINE_AA, shift=_SHIFT
         )
-    radius = 2 * _SUBPIXEL
+    radius = round(1.5 * _SUBPIXEL)
     cv2.circle(image, at, radius, bgr_colour, -1, lineType=cv2.LINE_AA, shift=_SHIFT)
 
 
