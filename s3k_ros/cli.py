@@ -50,6 +50,7 @@ COMMANDS = (
         "errors of a model on held-out scenes",
         "train",
     ),
+    Command(("card",), "s3k_ros.training.card", "a model's card, in Markdown"),
     Command(("params",), "s3k_ros.params.table", "table of all parameters, in Markdown"),
 )
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import hashlib
 import json
 import sys
 import time
@@ -74,6 +75,9 @@ def run(args: argparse.Namespace) -> int:
     results = evaluate(dataset, args.model, args.limit, args.threads)
     found = figures(results)
     print(table(found))
+    found["command"] = " ".join(["s3k", *sys.argv[1:]])
+    found["model_sha256"] = hashlib.sha256(Path(args.model).read_bytes()).hexdigest()
+    found["dataset"] = dataset.info
     if args.json:
         Path(args.json).write_text(json.dumps(found, indent=2) + "\n")
     if args.raw:
