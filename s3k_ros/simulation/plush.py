@@ -20,6 +20,8 @@ NAME = "fox"
 ARM_BIT, GROUND_BIT, TOY_BIT = 2, 4, 8
 TEXTURE = "fox_fur"
 ATLAS_PX = (128, 80)
+_CORE = (0.8, 0.8, 0.95)
+"""Half sizes of a firm part's collider over the radii of its look."""
 # Per-node viscous drag, N s/m: the fluff's own damping; a node weighs about a gram.
 NODE_DAMPING = 0.004
 
@@ -51,8 +53,10 @@ def firm_paws(spec: mujoco.MjSpec) -> None:
         core = spec.worldbody.add_body(name=_core(name), pos=part.centre)
         core.add_freejoint(name=_core(name))
         core.add_geom(
-            type=mujoco.mjtGeom.mjGEOM_ELLIPSOID,
-            size=np.array(part.radii) * 0.95,
+            # A box, for beans settle flat against the jaws; an ellipsoid would touch them in two
+            # points and squeeze out.
+            type=mujoco.mjtGeom.mjGEOM_BOX,
+            size=np.array(part.radii) * _CORE,
             quat=[np.cos(part.yaw_rad / 2), 0.0, 0.0, np.sin(part.yaw_rad / 2)],
             mass=mass * len(mine),
             group=3,
