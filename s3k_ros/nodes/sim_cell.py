@@ -6,7 +6,9 @@ import contextlib
 import itertools
 import multiprocessing
 import os
+import signal
 import sys
+from multiprocessing import resource_tracker
 
 from rclpy.clock import Clock, ClockType
 from std_msgs.msg import Float64
@@ -109,7 +111,14 @@ class SimCellNode(S3kNode):
         self._renderer = context.Process(
             target=run_renderer, args=(config, theirs), name="sim_renderer", daemon=True
         )
-        self._renderer.start()
+        # Ctrl-C reaches the whole group: the renderer ends when its pipe closes, not by itself. The
+        # mask is inherited, so it holds from the process's first instruction on.
+        resource_tracker.ensure_running()  # its start would lift the mask
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            self._renderer.start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
         theirs.close()
         self._sender = ExposureSender(ours, self._enabled(), self._params.image_rate_hz)
 

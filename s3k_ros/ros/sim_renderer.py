@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import signal
 import threading
 from multiprocessing.connection import Connection
 
@@ -116,8 +115,6 @@ class SimRendererNode(S3kNode):
 def run_renderer(config: RendererProcess, connection: Connection) -> None:
     """Entry point of the process; ends when the other end of the pipe closes."""
     os.setpriority(os.PRIO_PROCESS, 0, config.niceness)
-    # Ctrl-C reaches the whole group: sim_cell ends in its own way and then closes the pipe.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     rclpy.init(args=[], signal_handler_options=rclpy.SignalHandlerOptions.NO)
     node = SimRendererNode(config, connection)
     try:
