@@ -80,6 +80,8 @@ class FakeCell:
     def __exit__(self, *_: object) -> None:
         self._context.try_shutdown()
         self._thread.join(timeout=10)
+        # A failed test keeps this object alive in its traceback: without this, its publishers too.
+        self._node.destroy_node()
 
     def _advertise(self) -> None:
         node, group = self._node, self._group
