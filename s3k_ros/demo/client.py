@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -207,11 +209,25 @@ class DemoClient:
         """Serves callbacks until a condition holds; False when the time is over before."""
         wall_limit = time.monotonic() + wall_s
         sim_limit = self._recorder.now_s + sim_s
-        while not condition():
-            if time.monotonic() >= wall_limit or self._recorder.now_s >= sim_limit:
-                return False
-            self._executor.spin_once(timeout_sec=0.1)
+        with _interrupts() as interrupts:
+            while not condition():
+                if time.monotonic() >= wall_limit or self._recorder.now_s >= sim_limit:
+                    return False
+                self._executor.spin_once(timeout_sec=0.1)
+                if interrupts:
+                    raise KeyboardInterrupt
         return True
+
+
+@contextlib.contextmanager
+def _interrupts() -> Iterator[list[int]]:
+    """Collects SIGINTs: raised inside a callback, the executor's C++ side would swallow one."""
+    caught: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, _: caught.append(number))
+    try:
+        yield caught
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _fill_in(trial: Trial, result: GraspAtKeypoint.Result) -> None:

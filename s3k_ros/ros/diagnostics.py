@@ -52,11 +52,11 @@ class Diagnostics:
         node: the node that reports.
 
     Attributes:
-        instance: identifies this process among nodes of the same name.
+        instance: identifies this process among nodes of the same name; an older one's sorts first.
     """
 
     def __init__(self, node: Node) -> None:
-        self.instance = uuid.uuid4().hex
+        self.instance = f"{time.time_ns():020d}-{uuid.uuid4().hex}"
         self._node = node
         self._checks: dict[str, Callable[[], Report]] = {}
         self._levels: dict[str, Level] = {}
@@ -88,10 +88,9 @@ class Diagnostics:
 
     def is_other_instance(self, status: DiagnosticStatus) -> bool:
         """True when a status comes from another node of this node's full name."""
-        others = [v.value for v in status.values if v.key == "instance"]
-        return status.hardware_id == self._node.get_fully_qualified_name() and (
-            bool(others) and others[0] != self.instance
-        )
+        other = instance_of(status)
+        own_name = status.hardware_id == self._node.get_fully_qualified_name()
+        return own_name and other is not None and other != self.instance
 
     def _status(self, name: str, report: Report) -> DiagnosticStatus:
         return DiagnosticStatus(
@@ -115,6 +114,11 @@ class Diagnostics:
             logger.warning(text)
         else:
             logger.info(f"{name}: good again")
+
+
+def instance_of(status: DiagnosticStatus) -> str | None:
+    """The `Diagnostics.instance` that a status names, if it does."""
+    return next((v.value for v in status.values if v.key == "instance"), None)
 
 
 class Stream:

@@ -1,9 +1,10 @@
 """No two nodes of the same full name on one domain.
 
 Two stacks on one ROS_DOMAIN_ID would mix their images and answer each other's actions, so the
-second one refuses. A node that was killed stays in the graph for Fast DDS's lease (20 s): only a
-twin that still publishes `/diagnostics` counts. Discovery usually takes 0.3 s, but one announcement
-lost costs 3 s: so a node looks before it does anything, and again over its first seconds.
+second one refuses; of two that start together the older one stays. A node that was killed stays in
+the graph for Fast DDS's lease (20 s): only a twin that still publishes `/diagnostics` counts.
+Discovery usually takes 0.3 s, but one announcement lost costs 3 s: so a node looks before it does
+anything, and again over its first seconds.
 """
 
 from __future__ import annotations
@@ -48,7 +49,9 @@ class TwinGuard:
         self._own = own
         self._fail = fail
         self._exclusive: list[str] = []
-        self._twin = False
+        self._instances: dict[str, str] = {}  # of other nodes, by full name
+        self._heard_twin = False
+        self._twin = False  # an older one
         self._subscription = node.create_subscription(
             DiagnosticArray, diagnostics.TOPIC, self._look, 10
         )
@@ -79,6 +82,8 @@ class TwinGuard:
         self._listen()
         if self._twin:
             raise self._twin_error()
+        if self._heard_twin:
+            return
         self._node.get_logger().warning(
             f"another {self._node.get_fully_qualified_name()} is in the graph but silent; it was "
             "probably killed"
@@ -97,15 +102,26 @@ class TwinGuard:
     def _watch(self) -> None:
         if self._end is None:
             self._end = time.monotonic() + WATCH_S
-        error = self._twin_error() if self._twin else self._other_publisher()
+        over = time.monotonic() > self._end
+        error = self._twin_error() if self._twin else None
+        if over and error is None:  # by now a younger publisher has refused, or told its age
+            error = self._other_publisher()
         if error:
             self._fail(error)
-        elif time.monotonic() > self._end:
+        elif over:
             self._node.destroy_timer(self._timer)
             self._node.destroy_subscription(self._subscription)
 
     def _look(self, array: DiagnosticArray) -> None:
-        self._twin = self._twin or any(self._own.is_other_instance(s) for s in array.status)
+        for status in array.status:
+            instance = diagnostics.instance_of(status)
+            if instance is None:
+                continue
+            if self._own.is_other_instance(status):
+                self._heard_twin = True
+                self._twin = self._twin or instance < self._own.instance
+            else:
+                self._instances[status.hardware_id] = instance
 
     def _in_graph_twice(self) -> bool:
         found = self._node.get_node_names_and_namespaces()
@@ -123,7 +139,8 @@ class TwinGuard:
         for topic in self._exclusive:
             for info in self._node.get_publishers_info_by_topic(topic):
                 other = f"{info.node_namespace.rstrip('/')}/{info.node_name}"
-                if info.node_name == _UNKNOWN or other == name:
+                younger = self._instances.get(other, "") > self._own.instance
+                if info.node_name == _UNKNOWN or other == name or younger:
                     continue
                 return ConfigurationError(
                     f"{other} already publishes {topic} on this ROS_DOMAIN_ID; set another "

@@ -208,6 +208,7 @@ def test_second_detector_on_the_domain_is_refused(stack, start_node):
     assert twin.wait() == 2
     assert "another /keypoint_detector already runs" in twin.output
     assert "ROS_DOMAIN_ID" in twin.output
+    assert stack.detector.returncode is None, "the older one stays"
 
 
 def test_other_node_that_would_publish_the_same_topic_is_refused(stack, start_node):
@@ -218,6 +219,7 @@ def test_other_node_that_would_publish_the_same_topic_is_refused(stack, start_no
     )
     assert other.wait() == 2
     assert "/triangulator already publishes /keypoints" in other.output
+    assert stack.triangulator.returncode is None
 
 
 def test_second_stack_on_another_domain_runs(stack, start_node, module_domain):
