@@ -101,8 +101,16 @@ class SimCellParameters(Parameters):
     ground_truth_rate_hz: float = param(
         20.0, "Rate of sim/ground_truth.", unit="Hz", low=0.0, high=100.0, read_only=True
     )
+    clock_rate_hz: float = param(
+        50.0,
+        "Rate of /clock. Each message costs every node that follows it half a millisecond.",
+        unit="Hz",
+        low=1.0,
+        high=100.0,
+        read_only=True,
+    )
     tf_rate_hz: float = param(
-        50.0, "Rate of the arm's TF.", unit="Hz", low=1.0, high=100.0, read_only=True
+        25.0, "Rate of the arm's TF.", unit="Hz", low=1.0, high=100.0, read_only=True
     )
     timestep_s: float = param(
         0.00125, "Time step of the physics.", unit="s", low=0.0005, high=0.005, read_only=True

@@ -50,6 +50,7 @@ class StatePublisher:
     ) -> None:
         self._scene, self._frames = scene, frames
         self._stamp = Time()
+        self._clock_every = _cycles(params.clock_rate_hz)
         self._tf_every = _cycles(params.tf_rate_hz)
         self._truth_every = _cycles(params.ground_truth_rate_hz)
         self._clock_out = node.advertise(Clock, "/clock", QoSProfile(depth=1), exclusive=True)
@@ -68,8 +69,9 @@ class StatePublisher:
         """Publishes what is due in this cycle."""
         stamp = self._stamp
         stamp.sec, stamp.nanosec = divmod(round(state.stamp * _NS_PER_S), _NS_PER_S)
-        self._clock.clock = stamp
-        self._clock_out.publish(self._clock)
+        if state.cycle % self._clock_every == 0:
+            self._clock.clock = stamp
+            self._clock_out.publish(self._clock)
         self._publish_joints(state, stamp)
         self._publish_wrench(state, stamp)
         if state.cycle % self._tf_every == 0:
