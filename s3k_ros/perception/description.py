@@ -29,7 +29,7 @@ Matrix = tuple[tuple[float, ...], ...]
 
 @dataclasses.dataclass(frozen=True)
 class StageDescription:
-    """One of the two stages.
+    """One stage: the coarse one on the whole view, or the crop stage on the object.
 
     Attributes:
         input_size: height, width of the network's input, px.
@@ -128,7 +128,9 @@ class ModelDescription:
         object_id: name of the object, for instance "plush_fox".
         keypoints: K names, in the order of the heatmaps.
         skeleton: pairs of keypoint indices to be drawn as lines.
-        coarse, crop: the two stages.
+        coarse: the stage that sees the whole view.
+        crop: the stage that sees the object's crop; None when the coarse stage gives the
+            positions.
         window_px: half width of the decoding window, heatmap cells.
         weights: the detection weight's constants.
         uncertainty: the calibrated constants.
@@ -142,7 +144,7 @@ class ModelDescription:
     keypoints: tuple[str, ...]
     skeleton: tuple[tuple[int, int], ...]
     coarse: StageDescription
-    crop: StageDescription
+    crop: StageDescription | None
     window_px: int
     weights: WeightDescription
     uncertainty: UncertaintyDescription
@@ -157,28 +159,40 @@ class ModelDescription:
             fits = all(0 <= i < count for i in pair)
             _require(fits, "skeleton", list(pair), f"pairs of indices below {count}")
         _require(self.coarse.crop_fraction is None, "stages.coarse", "crop_fraction", "absent")
-        _require(self.crop.crop_fraction is not None, "stages.crop.crop_fraction", None, "given")
+        given = self.crop is None or self.crop.crop_fraction is not None
+        _require(given, "stages.crop.crop_fraction", None, "given")
         _require(self.window_px >= 1, "window_px", self.window_px, "at least 1")
         for name in ("pixel_variance", "spread_gain", "common_mode"):
             found = len(getattr(self.uncertainty, name))
             _require(found == count, f"uncertainty.{name}", f"{found} entries", f"{count} entries")
 
     @property
+    def last(self) -> StageDescription:
+        """The stage that gives the positions: the crop stage if there is one."""
+        return self.crop or self.coarse
+
+    @property
+    def stages(self) -> dict[str, StageDescription]:
+        """The stages by name, in the order in which they run."""
+        crop = {} if self.crop is None else {"crop": self.crop}
+        return {"coarse": self.coarse, **crop}
+
+    @property
     def sigma_px(self) -> float:
-        """Width of the crop stage's Gaussian target, heatmap cells."""
-        return self.crop.sigma_px
+        """Width of the last stage's Gaussian target, heatmap cells."""
+        return self.last.sigma_px
 
     def to_json(self) -> str:
         """The JSON text of the model file's metadata."""
-        crop, coarse = dataclasses.asdict(self.crop), dataclasses.asdict(self.coarse)
-        del coarse["crop_fraction"]
+        stages = {name: dataclasses.asdict(stage) for name, stage in self.stages.items()}
+        del stages["coarse"]["crop_fraction"]
         values = {
             "format": FORMAT,
             "object_id": self.object_id,
             "keypoints": self.keypoints,
             "skeleton": self.skeleton,
             "sigma_px": self.sigma_px,
-            "stages": {"coarse": coarse, "crop": crop},
+            "stages": stages,
             "weights": dataclasses.asdict(self.weights),
             "window_px": self.window_px,
             "uncertainty": _uncertainty_to_json(self.uncertainty),
@@ -208,14 +222,14 @@ class ModelDescription:
             keypoints=tuple(_text("keypoints", name) for name in root.items("keypoints")),
             skeleton=tuple(_pair("skeleton", pair) for pair in root.items("skeleton")),
             coarse=_stage(stages.section("coarse"), crop=False),
-            crop=_stage(stages.section("crop"), crop=True),
+            crop=_stage(stages.section("crop"), crop=True) if "crop" in stages.values else None,
             window_px=root.number("window_px", int),
             weights=WeightDescription(weights.number("alpha"), weights.number("beta")),
             uncertainty=_uncertainty(root.section("uncertainty")),
             training=root.section("training").values,
         )
         sigma = root.number("sigma_px")
-        _require(sigma == description.sigma_px, "sigma_px", sigma, "that of stages.crop")
+        _require(sigma == description.sigma_px, "sigma_px", sigma, "that of the last stage")
         for section in (root, stages, weights):
             section.refuse_unknown()
         return description

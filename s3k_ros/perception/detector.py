@@ -1,4 +1,7 @@
-"""Keypoints in single images: the coarse network on whole views, then one object crop a view."""
+"""Keypoints in single images: the coarse network on whole views, then one object crop a view.
+
+A model without a crop stage reads the positions from the coarse maps.
+"""
 
 from __future__ import annotations
 
@@ -78,7 +81,7 @@ class ViewPeaks:
         weights: (K,) detection weights of Eq. 2.
         features: (K, P, F) what the confidence is made of, for its calibration.
         excess: (K, P, 2, 2) px^2, what the spread gain multiplies, for its calibration.
-        region: the object crop.
+        region: what the last stage saw: the object crop, or the whole view.
     """
 
     pixels: Array
@@ -190,11 +193,16 @@ class KeypointDetector:
         whole = [Region.whole(image.shape[1], image.shape[0]) for image in images]
         batch = timed(network_input(images, whole, description.coarse))
         logits = timed(self.model.coarse(batch))
+        widths = [image.shape[1] for image in images]
+        if description.crop is None or self.model.crop is None:
+            views: list[ViewPeaks] = timed(decode_maps(logits, whole, widths, description, count))
+            prepare, coarse, decode = (float(step) for step in np.diff(marks))
+            self._timings = StageTimings(prepare, coarse, 0.0, decode)
+            return views
         regions = timed(object_regions(logits, whole, description))
         batch = timed(network_input(images, regions, description.crop))
         logits = timed(self.model.crop(batch))
-        widths = [image.shape[1] for image in images]
-        views: list[ViewPeaks] = timed(decode_crops(logits, regions, widths, description, count))
+        views = timed(decode_maps(logits, regions, widths, description, count))
         steps = np.diff(marks)
         self._timings = StageTimings(
             prepare_s=float(steps[0] + steps[3]),
@@ -244,7 +252,7 @@ def object_region(
 
     Keypoints that are not finite do not count; without any, the crop is in the image's middle.
     """
-    side = round((description.crop.crop_fraction or 1.0) * width)
+    side = round((description.last.crop_fraction or 1.0) * width)
     known = np.isfinite(pixels).all(axis=-1)
     if known.any():
         weights = weights[known] if weights[known].sum() > 0 else np.ones(int(known.sum()))
@@ -268,17 +276,25 @@ def _weighted_median(values: Array, weights: Array) -> float:
     return float(np.interp(0.5 * weights.sum(), middles, values))
 
 
-def decode_crops(
-    crop_logits: FloatArray,
+def decode_maps(
+    logits: FloatArray,
     regions: Sequence[Region],
     image_widths: Sequence[int],
     description: ModelDescription,
     count: int = 2,
 ) -> list[ViewPeaks]:
-    """Crop maps (N, K, h, w) to candidates in full-resolution pixels."""
-    stage = description.crop
+    """The last stage's maps (N, K, h, w) to candidates in full-resolution pixels.
+
+    Args:
+        logits: of N regions.
+        regions: what each map shows of its full-resolution image.
+        image_widths: widths of the N full-resolution images, px.
+        description: the model's.
+        count: candidates a keypoint, at least 2.
+    """
+    stage = description.last
     window = description.window_px
-    peaks = decoding.find_peaks(decoding.softmax(crop_logits), window, max(count, 2))
+    peaks = decoding.find_peaks(decoding.softmax(logits), window, max(count, 2))
     excess = decoding.excess_covariance(peaks.covariances, stage.sigma_px, window)
     features = decoding.confidence_features(peaks, stage.sigma_px)
     confidences = decoding.confidence(features, description)

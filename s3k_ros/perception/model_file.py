@@ -1,8 +1,8 @@
-"""The keypoint model file: one ONNX file with both stages and their description.
+"""The keypoint model file: one ONNX file with its stages and their description.
 
-The graph holds two subgraphs that share nothing but weights: input ``coarse_image`` (N, 3, h, w)
-to output ``coarse_logits`` (N, K, h/s, w/s), and ``crop_image`` (N, 3, H, W) to ``crop_logits``
-(N, K, H/s', W/s'). Inputs are float32 RGB in 0..255, N is dynamic; the metadata key "s3k" holds a
+The graph holds one or two subgraphs that share nothing but weights: input ``coarse_image`` (N, 3, h, w)
+to output ``coarse_logits`` (N, K, h/s, w/s), and, where the description names a crop stage,
+``crop_image`` (N, 3, H, W) to ``crop_logits`` (N, K, H/s', W/s'). Inputs are float32 RGB in 0..255, N is dynamic; the metadata key "s3k" holds a
 `ModelDescription`. Nothing in the file is ever executed other than by ONNX Runtime.
 """
 
@@ -61,14 +61,14 @@ class KeypointModel:
         name: the file's name without its ending.
         sha256: hash of the file, hexadecimal.
         description: what the file says about itself.
-        coarse, crop: the two stages.
+        coarse, crop: the stages; crop is None when the coarse stage gives the positions.
     """
 
     def __init__(
         self,
         description: ModelDescription,
         coarse: Network,
-        crop: Network,
+        crop: Network | None = None,
         name: str = "",
         sha256: str = "",
     ) -> None:
@@ -81,7 +81,7 @@ class KeypointModel:
 
     @classmethod
     def load(cls, path: str | Path, threads: int = 2, provider: str = CPU) -> KeypointModel:
-        """Loads and checks a model file, and runs both stages once.
+        """Loads and checks a model file, and runs each stage once.
 
         Args:
             path: the ONNX file.
@@ -99,12 +99,12 @@ class KeypointModel:
             description = _description(model)
             stages = {
                 name: _Stage(model, name, stage, len(description.keypoints), threads, provider)
-                for name, stage in (("coarse", description.coarse), ("crop", description.crop))
+                for name, stage in description.stages.items()
             }
         except ConfigurationError as error:
             raise ConfigurationError(f"model file {path}: {error}") from None
         digest = hashlib.sha256(data).hexdigest()
-        return cls(description, stages["coarse"], stages["crop"], path.stem, digest)
+        return cls(description, stages["coarse"], stages.get("crop"), path.stem, digest)
 
     def check_keypoints(self, expected: Sequence[str]) -> None:
         """Refuses a model of other keypoints than the configuration names.

@@ -213,7 +213,6 @@ def estimate_to_message(estimate: KeypointEstimate, age_ns: int) -> Keypoint3D:
 
 def model_to_message(name: str, description: ModelDescription, time_ns: int) -> KeypointModel:
     """What subscribers need to know about a model, stamped with the time it was loaded."""
-    stages = (description.coarse, description.crop)
     return KeypointModel(
         header=header(time_ns),
         model=name,
@@ -221,5 +220,5 @@ def model_to_message(name: str, description: ModelDescription, time_ns: int) -> 
         names=list(description.keypoints),
         skeleton=[index for pair in description.skeleton for index in pair],
         sigma=description.sigma_px,
-        input_size=[side for stage in stages for side in stage.input_size],
+        input_size=[side for stage in description.stages.values() for side in stage.input_size],
     )

@@ -37,6 +37,13 @@ def detector(path: Path) -> KeypointDetector:
     return KeypointDetector.load(str(path), keypoints=KEYPOINTS)
 
 
+@pytest.fixture(scope="module")
+def single(tmp_path_factory: pytest.TempPathFactory) -> KeypointDetector:
+    path = tmp_path_factory.mktemp("model") / "single.onnx"
+    write_model(path, crop=False)
+    return KeypointDetector.load(str(path), keypoints=KEYPOINTS)
+
+
 def found(view: ViewKeypoints | None) -> ViewKeypoints:
     assert view is not None
     return view
@@ -52,6 +59,22 @@ def test_blobs_are_found_in_images_of_any_size(
     assert np.abs(view.pixels - pixels).max() < TOLERANCE_PX * max(scale, 1.0)
     assert (view.confidences > 0.9).all()
     assert np.allclose(view.covariances[:, 0, 0], 0.25 * scale**2, rtol=0.5)
+
+
+@pytest.mark.parametrize(("width", "height"), [(640, 480), (800, 480), (320, 240)])
+def test_model_of_one_stage_finds_the_blobs_in_the_whole_view(
+    single: KeypointDetector, width: int, height: int
+) -> None:
+    scale = np.array([width / 640, height / 480])
+    pixels = (np.array(PIXELS) + 0.5) * scale - 0.5
+    view = found(single.detect([paint(width, height, pixels, 8.0 * scale.min())])[0])
+    assert np.abs(view.pixels - pixels).max() < TOLERANCE_PX * max(*scale, 1.0)
+    assert (view.confidences > 0.9).all()
+    peaks = single.detect_peaks([paint(width, height, pixels)])[0]
+    assert peaks is not None
+    assert (peaks.region.x, peaks.region.width, peaks.region.height) == (0, width, height)
+    assert single.timings.crop_s == 0.0
+    assert single.timings.coarse_s > 0.0
 
 
 def test_object_near_the_images_edge_is_found(detector: KeypointDetector) -> None:

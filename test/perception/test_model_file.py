@@ -70,6 +70,16 @@ def test_model_loads_and_runs_both_stages_on_batches(path: Path) -> None:
         assert model.crop(np.zeros((count, 3, 128, 128), np.float32)).shape == (count, 5, 64, 64)
 
 
+def test_model_of_one_stage_loads_and_says_so(tmp_path: Path) -> None:
+    expected = write_model(tmp_path / "single.onnx", crop=False)
+    assert expected.crop is None
+    model = KeypointModel.load(tmp_path / "single.onnx")
+    assert model.description == expected
+    assert model.crop is None
+    assert (model.description.last, model.description.sigma_px) == (expected.coarse, 2.0)
+    assert model.coarse(np.zeros((3, 3, 240, 320), np.float32)).shape == (3, 5, 120, 160)
+
+
 def test_description_can_be_read_without_the_networks(path: Path, tmp_path: Path) -> None:
     assert read_description(path) == description()
     with pytest.raises(ConfigurationError, match="No such file"):

@@ -1,6 +1,6 @@
 """A keypoint model without training: it finds K blobs of known colours.
 
-`write_model(path)` writes a valid model file (both stages, metadata, calibrated-looking
+`write_model(path)` writes a valid model file (its stages, metadata, calibrated-looking
 uncertainty). Its logits fall with the squared distance of a pixel's colour to the keypoint's
 colour, so on images painted with `paint` the peak of heatmap k is the blob of colour k. It loads
 through `KeypointModel.load` like any other model, which lets tests of the detector, the nodes and
@@ -50,10 +50,13 @@ def description(
     keypoints: Sequence[str] = KEYPOINTS,
     object_id: str = "plush_fox",
     coarse_size: tuple[int, int] = (120, 160),
-    crop_size: tuple[int, int] = (128, 128),
+    crop_size: tuple[int, int] | None = (128, 128),
     crop_fraction: float = 0.4,
 ) -> ModelDescription:
-    """The description of the synthetic model, for images of any size."""
+    """The description of the synthetic model, for images of any size.
+
+    Without a ``crop_size`` it has the coarse stage alone.
+    """
     count = len(keypoints)
     variance = ((0.25, 0.0), (0.0, 0.25))
     common = tuple(tuple(1e-6 * float(i == j) for j in range(3)) for i in range(3))
@@ -62,7 +65,7 @@ def description(
         keypoints=tuple(keypoints),
         skeleton=tuple((0, i) for i in range(1, count)),
         coarse=StageDescription(coarse_size, 2, 2.0),
-        crop=StageDescription(crop_size, 2, 2.0, crop_fraction),
+        crop=StageDescription(crop_size, 2, 2.0, crop_fraction) if crop_size else None,
         window_px=4,
         weights=WeightDescription(),
         uncertainty=UncertaintyDescription(
@@ -96,7 +99,7 @@ def build_model(model_description: ModelDescription) -> onnx.ModelProto:
         "top": np.float32(0.0),
     }
     nodes, inputs, outputs = [], [], []
-    for name, stage in (("coarse", model_description.coarse), ("crop", model_description.crop)):
+    for name, stage in model_description.stages.items():
         stride = [stage.stride, stage.stride]
         nodes += [
             helper.make_node("AveragePool", [f"{name}_image"], [f"{name}_cells"],
@@ -119,10 +122,15 @@ def build_model(model_description: ModelDescription) -> onnx.ModelProto:
 
 
 def write_model(
-    path: str | Path, keypoints: Sequence[str] = KEYPOINTS, object_id: str = "plush_fox"
+    path: str | Path,
+    keypoints: Sequence[str] = KEYPOINTS,
+    object_id: str = "plush_fox",
+    *,
+    crop: bool = True,
 ) -> ModelDescription:
-    """Writes the synthetic model file and returns its description."""
-    model_description = description(keypoints, object_id)
+    """Writes the synthetic model file, without a crop stage if so, and returns its description."""
+    sizes = {} if crop else {"coarse_size": (240, 320), "crop_size": None}
+    model_description = description(keypoints, object_id, **sizes)  # type: ignore[arg-type]
     onnx.save(build_model(model_description), str(path))
     return model_description
 
