@@ -5,8 +5,10 @@ from __future__ import annotations
 import argparse
 import importlib
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from s3k_ros import results
 from s3k_ros.errors import S3kError
 
 EXIT_ERROR = 1
@@ -18,7 +20,8 @@ class Command:
 
     Attributes:
         words: what the user types after `s3k`.
-        module: module with `add_arguments(parser)` and `run(arguments) -> int`.
+        module: module with `add_arguments(parser)` and `run(arguments)`, which returns the exit
+            code, or for `s3k bench` a `Result`.
         help: one line.
         extra: the optional dependencies that it needs, a key of EXTRAS; empty when none.
     """
@@ -35,9 +38,19 @@ EXTRAS = {
     "train": "PyTorch: pip install '.[train]' in the repository, or make setup-train",
 }
 
+TOOLS = "s3k_ros.training.dataset_tools"
+
 COMMANDS = (
     Command(
-        ("dataset", "render"), "s3k_ros.simulation.dataset", "render a dataset of the fox", "sim"
+        ("dataset", "render"), "s3k_ros.simulation.dataset", "render a dataset in simulation", "sim"
+    ),
+    Command(("dataset", "info"), f"{TOOLS}.info", "what a dataset holds"),
+    Command(("dataset", "view"), f"{TOOLS}.view", "contact sheet of a dataset, clicks drawn"),
+    Command(("dataset", "check"), f"{TOOLS}.check", "name every fault of a dataset"),
+    Command(("dataset", "merge"), f"{TOOLS}.merge", "several datasets of one object into one"),
+    Command(("dataset", "split"), f"{TOOLS}.split", "one dataset into disjoint parts"),
+    Command(
+        ("dataset", "propagate"), f"{TOOLS}.propagate", "labels of one frame to its static segment"
     ),
     Command(("train",), "s3k_ros.training.train", "train a keypoint model", "train"),
     Command(("export",), "s3k_ros.training.export", "write a trained model as ONNX", "train"),
@@ -50,6 +63,16 @@ COMMANDS = (
         "errors of a model on held-out scenes",
         "train",
     ),
+    Command(("study",), "s3k_ros.training.studies.cli", "repeat a study of the paper", "train"),
+    Command(
+        ("bench", "training"),
+        "s3k_ros.bench.training",
+        "a self-supervised step against a supervised one",
+        "train",
+    ),
+    Command(
+        ("bench", "render"), "s3k_ros.bench.render", "rendering against a bare MuJoCo loop", "sim"
+    ),
     Command(("card",), "s3k_ros.training.card", "a model's card, in Markdown"),
     Command(("params",), "s3k_ros.params.table", "table of all parameters, in Markdown"),
 )
@@ -60,14 +83,16 @@ def main(arguments: list[str] | None = None) -> int:
     words = sys.argv[1:] if arguments is None else arguments
     chosen = next((c for c in COMMANDS if tuple(words[: len(c.words)]) == c.words), None)
     if chosen is None:
-        asked_for_help = words[:1] in (["-h"], ["--help"])
-        print(overview(), file=sys.stdout if asked_for_help else sys.stderr)
-        return 0 if asked_for_help else 2
+        return _no_command(words)
     parser = argparse.ArgumentParser(prog=" ".join(("s3k", *chosen.words)), description=chosen.help)
     try:
         module = importlib.import_module(chosen.module)
         module.add_arguments(parser)
-        return int(module.run(parser.parse_args(words[len(chosen.words) :])))
+        if is_bench := chosen.words[0] == "bench":
+            results.add_arguments(parser)
+        parsed = parser.parse_args(words[len(chosen.words) :])
+        outcome = module.run(parsed)
+        return results.report(outcome, parsed.json) if is_bench else int(outcome)
     except ModuleNotFoundError as error:
         if not chosen.extra or (error.name or "").startswith("s3k_ros"):
             raise
@@ -77,9 +102,20 @@ def main(arguments: list[str] | None = None) -> int:
     return EXIT_ERROR
 
 
-def overview() -> str:
+def _no_command(words: list[str]) -> int:
+    """Tells which commands there are; exit code 0 when that was the question."""
+    group = [command for command in COMMANDS if words[:1] == [command.words[0]]]
+    rest = words[1:] if group else words
+    asked_for_help = rest[:1] in (["-h"], ["--help"])
+    if rest and not asked_for_help:
+        print(f"s3k: no command {' '.join(words[: 2 if group else 1])!r}", file=sys.stderr)
+    print(overview(group or COMMANDS), file=sys.stdout if asked_for_help else sys.stderr)
+    return 0 if asked_for_help else 2
+
+
+def overview(commands: Sequence[Command]) -> str:
     """What `s3k --help` prints."""
-    lines = [f"  {' '.join(command.words):16} {command.help}" for command in COMMANDS]
+    lines = [f"  {' '.join(command.words):18} {command.help}" for command in commands]
     return "\n".join(["usage: s3k COMMAND ...   (s3k COMMAND --help tells more)", "", *lines])
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import importlib
 import sys
 import types
+from pathlib import Path
 
 import pytest
 
-from s3k_ros import cli
+from s3k_ros import cli, results
 from s3k_ros.errors import ConfigurationError
 from s3k_ros.params import table
 
@@ -22,6 +23,39 @@ def test_help_names_every_command(capsys):
 def test_an_unknown_command_shows_the_known_ones(capsys):
     assert cli.main(["fly"]) == 2
     assert "train" in capsys.readouterr().err
+
+
+def test_an_unknown_subcommand_shows_those_of_its_group(capsys):
+    assert cli.main(["bench", "sleep"]) == 2
+    printed = capsys.readouterr().err
+    assert "no command 'bench sleep'" in printed and "bench render" in printed
+    assert "export" not in printed
+
+
+def test_a_group_has_its_own_help(capsys):
+    assert cli.main(["dataset", "--help"]) == 0
+    printed = capsys.readouterr().out
+    assert "dataset split" in printed and "bench" not in printed
+
+
+@pytest.mark.parametrize(("measured", "code"), [(1.0, 0), (1.2, 1)])
+def test_a_missed_target_of_a_benchmark_is_printed_kept_and_fails(
+    capsys, monkeypatch, tmp_path, measured, code
+):
+    target = results.Target.at_most("cost", measured, 1.1, "ratio")
+    outcome = results.Result("steps", "s3k bench steps", 0, "c", "m", {}, (target,))
+    fake = types.SimpleNamespace(add_arguments=lambda parser: None, run=lambda arguments: outcome)
+    monkeypatch.setitem(sys.modules, "fake", fake)
+    monkeypatch.setattr(cli, "COMMANDS", (cli.Command(("bench", "steps"), "fake", "measures"),))
+    assert cli.main(["bench", "steps", "--json", str(tmp_path / "r.json")]) == code
+    assert ("MISSED" in capsys.readouterr().out) == bool(code)
+    assert results.Result.read(tmp_path / "r.json") == outcome
+
+
+def test_every_benchmark_is_a_command():
+    folder = Path(cli.__file__).resolve().parent / "bench"
+    files = {f"s3k_ros.bench.{path.stem}" for path in folder.glob("[a-z]*.py")}
+    assert files == {command.module for command in cli.COMMANDS if command.words[0] == "bench"}
 
 
 def test_no_command_is_imported_before_it_is_called():

@@ -9,9 +9,11 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1] / "s3k_ros"
-INNER = {"errors", "params", "geometry"}
+INNER = {"errors", "params", "geometry", "results"}
 MIDDLE = {"perception", "cameras", "grasp", "calibration"}
 HEAVY = {"simulation", "training", "rl", "labelling"}
+# Benchmarks measure every layer but those that speak ROS, and nothing imports them.
+BENCH = {"bench"}
 # Layers that may speak ROS.
 OUTER = {"ros", "nodes", "demo"}
 ROS = {
@@ -65,6 +67,8 @@ def test_imports_point_inward(path: Path) -> None:
         allowed = INNER | {layer}
     elif layer in HEAVY:
         allowed = INNER | MIDDLE | HEAVY
+    elif layer in BENCH:
+        allowed = INNER | MIDDLE | HEAVY | BENCH
     else:
         return
     assert layers_used(path) <= allowed
@@ -80,7 +84,7 @@ def test_only_the_outer_layers_speak_ros(path: Path) -> None:
 
 @pytest.mark.parametrize("path", FILES, ids=str)
 def test_heavy_libraries_stay_in_the_heavy_layers(path: Path) -> None:
-    if layer_of(path) in HEAVY or str(path).startswith(SIMULATED_CELL):
+    if layer_of(path) in HEAVY | BENCH or str(path).startswith(SIMULATED_CELL):
         return
     assert not libraries_used(path, late=False) & HEAVY_LIBRARIES
     assert not layers_used(path, late=False) & HEAVY
@@ -90,6 +94,11 @@ def test_heavy_libraries_stay_in_the_heavy_layers(path: Path) -> None:
 def test_only_the_simulated_cell_uses_its_parts(path: Path) -> None:
     if not str(path).startswith(SIMULATED_CELL):
         assert not any(name.startswith("s3k_ros.ros.sim_") for name in imports(path))
+
+
+@pytest.mark.parametrize("path", FILES, ids=str)
+def test_nothing_imports_a_benchmark(path: Path) -> None:
+    assert layer_of(path) in BENCH or not layers_used(path) & BENCH
 
 
 def test_package_root_is_empty() -> None:
