@@ -25,7 +25,7 @@ from s3k_ros.training.keypoints import mirror_names
 from s3k_ros.training.losses import projected_kl, self_supervised_loss, supervised_loss
 from s3k_ros.training.network import KeypointNetwork
 from s3k_ros.training.shape_prior import ShapePrior
-from s3k_ros.training.sources import Say, Sources, softmax_maps
+from s3k_ros.training.sources import Say, Sources, softmax_maps, use_bf16
 from s3k_ros.training.teacher import propose
 from s3k_ros.training.views import View
 
@@ -72,7 +72,7 @@ class Trainer:
         self._swap = mirror_names(keypoints)
         self._prior = (
             ShapePrior.from_points(sources.points, params.shape_tolerance_m)
-            if params.shape_prior
+            if params.shape != "none"
             else None
         )
         torch.set_num_threads(params.threads)
@@ -185,7 +185,7 @@ class Trainer:
         images = torch.cat([part.images for part in parts])
         mirrored = torch.cat([part.mirrored for part in parts])
         batch = images.flatten(0, 1).to(memory_format=torch.channels_last)
-        with torch.autocast("cpu", torch.bfloat16, enabled=self._params.bf16):
+        with torch.autocast("cpu", torch.bfloat16, enabled=use_bf16(self._params)):
             logits = self.model(batch)
         logits = logits.float().contiguous().view(*images.shape[:2], *logits.shape[1:])
         return torch.where(mirrored[..., None, None, None], logits[:, :, self._swap], logits)
@@ -194,14 +194,14 @@ class Trainer:
         self, logits: Tensor, batch: Batch, samples: list[list[View]]
     ) -> tuple[Tensor, float]:
         params = self._params
-        if params.method == "s3k":
+        if not params.teacher:
             loss, _ = self_supervised_loss(
                 logits, batch.cameras, params.sigma_px, params.alpha, params.beta
             )
             return loss, 1.0
         angles = tuple(2 * math.pi * i / params.teacher_turns for i in range(params.teacher_turns))
         plain = make_batch(samples, params, None, angles)
-        maps = softmax_maps(self.ema, plain.images, params.bf16)
+        maps = softmax_maps(self.ema, plain.images, use_bf16(params))
         proposal = propose(maps, plain.cameras, self._prior, params, params.teacher_turns)
         loss = projected_kl(
             logits, proposal.points, batch.cameras, params.sigma_px, proposal.weight

@@ -34,6 +34,11 @@ class Sources:
     unlabelled_samples: list[int]
 
 
+def use_bf16(params: TrainingParameters) -> bool:
+    """Whether convolutions run in bfloat16."""
+    return params.precision != "fp32"
+
+
 def softmax_maps(network: KeypointNetwork, images: torch.Tensor, bf16: bool) -> torch.Tensor:
     """Probability maps (S, V, K, H, W) of images (S, V, 3, H, W), without gradient."""
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=bf16):
@@ -96,7 +101,7 @@ def _locator(
 
     def locate(images: list[Image], cameras: list[Camera]) -> Array | None:
         batch = make_batch([whole_views(images, cameras, params)], params, None)
-        maps = softmax_maps(network, batch.images, params.bf16)
+        maps = softmax_maps(network, batch.images, use_bf16(params))
         proposal = propose(maps, batch.cameras, prior, params)
         accepted = proposal.weight[0] > 0
         if int(accepted.sum()) < 2:

@@ -221,7 +221,7 @@ def _refine(
         enough = supported >= params.gate_views
         points = torch.where(enough[..., None], fitted, points)
     accepted = known & (supported >= params.gate_views)
-    if params.shape_prior:
+    if params.shape != "none":
         accepted = accepted & (penalty < 1.5)[:, None]
     weight = torch.where(accepted, (0.5 * score).clamp(0.0, 1.0), torch.zeros_like(score))
     points = torch.where(accepted[..., None], points, torch.full_like(points, torch.nan))
