@@ -14,11 +14,19 @@ from s3k_ros.training.multiview import VirtualCameras, estimate_points
 
 def gaussian_targets(pixels: Tensor, height: int, width: int, sigma: float) -> Tensor:
     """Normalised Gaussians (..., H, W) of width ``sigma`` at cells ``pixels`` (..., 2)."""
-    u = torch.arange(width, dtype=pixels.dtype)
-    v = torch.arange(height, dtype=pixels.dtype)
+    along_v, along_u = _gaussian_factors(pixels, height, width, sigma)
+    return along_v[..., :, None] * along_u[..., None, :]
+
+
+def _gaussian_factors(
+    pixels: Tensor, height: int, width: int, sigma: float
+) -> tuple[Tensor, Tensor]:
+    """The target is a product: its factors (..., H) along v and (..., W) along u, each sums to 1."""
+    u = torch.arange(width, dtype=pixels.dtype, device=pixels.device)
+    v = torch.arange(height, dtype=pixels.dtype, device=pixels.device)
     along_u = torch.softmax(-((u - pixels[..., 0:1]) ** 2) / (2 * sigma**2), -1)
     along_v = torch.softmax(-((v - pixels[..., 1:2]) ** 2) / (2 * sigma**2), -1)
-    return along_v[..., :, None] * along_u[..., None, :]
+    return along_v, along_u
 
 
 def inside(pixels: Tensor, front: Tensor, height: int, width: int) -> Tensor:
@@ -43,20 +51,7 @@ def projected_kl(
         sigma: width of the target, cells.
         weight: optional (S, K), for instance a gate.
     """
-    points = points.detach()
-    known = torch.isfinite(points).all(-1)
-    points = torch.where(known[..., None], points, torch.zeros_like(points))
-    height, width = logits.shape[-2:]
-    pixels, front = cameras.project(points)
-    mask = (inside(pixels, front, height, width) & known[:, None]).to(logits.dtype)
-    if weight is not None:
-        mask = mask * weight.detach()[:, None]
-    pixels = torch.where(mask[..., None] > 0, pixels, torch.zeros_like(pixels))
-    target = gaussian_targets(pixels, height, width, sigma)
-    entropy = torch.special.xlogy(target, target).flatten(-2).sum(-1)
-    log_probability = torch.log_softmax(logits.flatten(-2), -1)
-    cross = (target.flatten(-2) * log_probability).sum(-1)
-    return ((entropy - cross) * mask).sum() / logits.shape[0]
+    return _kl(_log_probability(logits), points, cameras, sigma, weight)
 
 
 def supervised_loss(
@@ -74,8 +69,39 @@ def self_supervised_loss(
     Returns:
         the loss and the estimate x_k (S, K, 3).
     """
+    log_probability = _log_probability(logits)
     with torch.no_grad():
-        shape = logits.shape
-        probability = torch.softmax(logits.detach().flatten(-2), -1).view(shape)
-        points = estimate_points(probability, cameras, sigma, alpha, beta)
-    return projected_kl(logits, points, cameras, sigma), points
+        points = estimate_points(log_probability.exp(), cameras, sigma, alpha, beta)
+    return _kl(log_probability, points, cameras, sigma, None), points
+
+
+def _log_probability(logits: Tensor) -> Tensor:
+    """Log of the softmax over all cells of each map (..., H, W), at least in float32."""
+    if logits.dtype in (torch.float16, torch.bfloat16):
+        logits = logits.float()
+    return torch.log_softmax(logits.flatten(-2), -1).view(logits.shape)
+
+
+def _kl(
+    log_probability: Tensor,
+    points: Tensor,
+    cameras: VirtualCameras,
+    sigma: float,
+    weight: Tensor | None,
+) -> Tensor:
+    points = points.detach().to(log_probability.dtype)
+    known = torch.isfinite(points).all(-1)
+    points = torch.where(known[..., None], points, torch.zeros_like(points))
+    height, width = log_probability.shape[-2:]
+    pixels, front = cameras.project(points)
+    mask = (inside(pixels, front, height, width) & known[:, None]).to(log_probability.dtype)
+    if weight is not None:
+        mask = mask * weight.detach()[:, None]
+    pixels = torch.where(mask[..., None] > 0, pixels, torch.zeros_like(pixels))
+    along_v, along_u = _gaussian_factors(pixels, height, width, sigma)
+    # The target is a product: its negative entropy is a sum over the factors, and the cross term
+    # needs no map of its own.
+    entropy = torch.special.xlogy(along_v, along_v).sum(-1)
+    entropy = entropy + torch.special.xlogy(along_u, along_u).sum(-1)
+    cross = ((log_probability * along_u[..., None, :]).sum(-1) * along_v).sum(-1)
+    return ((entropy - cross) * mask).sum() / log_probability.shape[0]
