@@ -1,0 +1,1 @@
+"""Textured objects made from seeds: the game box, its distractors and shoes."""
