@@ -1,9 +1,10 @@
 """The keypoint model file: one ONNX file with its stages and their description.
 
-The graph holds one or two subgraphs that share nothing but weights: input ``coarse_image`` (N, 3, h, w)
-to output ``coarse_logits`` (N, K, h/s, w/s), and, where the description names a crop stage,
-``crop_image`` (N, 3, H, W) to ``crop_logits`` (N, K, H/s', W/s'). Inputs are float32 RGB in 0..255, N is dynamic; the metadata key "s3k" holds a
-`ModelDescription`. Nothing in the file is ever executed other than by ONNX Runtime.
+The graph holds one or two subgraphs that share nothing but weights: input ``coarse_image``
+(N, 3, h, w) to output ``coarse_logits`` (N, K, h/s, w/s), and, where the description names a crop
+stage, ``crop_image`` (N, 3, H, W) to ``crop_logits`` (N, K, H/s', W/s'). Inputs are float32 RGB in
+0..255, N is dynamic; the metadata key "s3k" holds a `ModelDescription`. Nothing in the file is ever
+executed other than by ONNX Runtime.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, Self
 
 import numpy as np
 import onnx
@@ -80,7 +81,7 @@ class KeypointModel:
         self.sha256 = sha256
 
     @classmethod
-    def load(cls, path: str | Path, threads: int = 2, provider: str = CPU) -> KeypointModel:
+    def load(cls, path: str | Path, threads: int = 2, provider: str = CPU) -> Self:
         """Loads and checks a model file, and runs each stage once.
 
         Args:
@@ -93,18 +94,28 @@ class KeypointModel:
                 itself, or the provider is not available; the message names file and fault.
         """
         path = Path(path)
-        data = _read(path)
         try:
-            model = _parse(data)
-            description = _description(model)
-            stages = {
-                name: _Stage(model, name, stage, len(description.keypoints), threads, provider)
-                for name, stage in description.stages.items()
-            }
+            return cls.parse(_read(path), path.stem, threads, provider)
         except ConfigurationError as error:
-            raise ConfigurationError(f"model file {path}: {error}") from None
+            message = str(error)
+            known = message.startswith("model file")
+            raise ConfigurationError(message if known else f"model file {path}: {error}") from None
+
+    @classmethod
+    def parse(cls, data: bytes, name: str = "", threads: int = 2, provider: str = CPU) -> Self:
+        """As `load`, from the file's bytes; messages do not name the file.
+
+        Raises:
+            ConfigurationError: as `load`.
+        """
+        model = _parse(data)
+        description = _description(model)
+        stages = {
+            stage: _Stage(model, stage, size, len(description.keypoints), threads, provider)
+            for stage, size in description.stages.items()
+        }
         digest = hashlib.sha256(data).hexdigest()
-        return cls(description, stages["coarse"], stages.get("crop"), path.stem, digest)
+        return cls(description, stages["coarse"], stages.get("crop"), name, digest)
 
     def check_keypoints(self, expected: Sequence[str]) -> None:
         """Refuses a model of other keypoints than the configuration names.

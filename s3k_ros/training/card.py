@@ -44,10 +44,11 @@ def card(
 ) -> str:
     """The card's text."""
     description, training = model.description, model.description.training
-    stages = [training[name] for name in ("coarse", "crop")]
-    commands = [stages[0]["dataset"]["command"], *(stage["command"] for stage in stages), *steps]
+    stages = {name: training[name] for name in description.stages}
+    labelled, seed = stages["coarse"]["dataset"], stages["coarse"]["seed"]
+    commands = [labelled["command"], *(stage["command"] for stage in stages.values()), *steps]
+    commands = list(dict.fromkeys(commands))  # one command trains all stages
     commands += [evaluation["dataset"]["command"], evaluation["command"]]
-    labelled = stages[0]["dataset"]
     lines = [
         f"# {description.object_id}",
         "",
@@ -60,10 +61,11 @@ def card(
         *commands,
         "```",
         "",
-        f"Seeds: scenes {labelled['seed']}, training {stages[0]['seed']}."
-        f" Commits: data {labelled['commit']}, coarse stage {stages[0]['commit'][:12]},"
-        f" crop stage {stages[1]['commit'][:12]}. Data: {labelled['samples']} samples of the family"
-        f" `{labelled['family']}`; the command tells how many of them have clicks.",
+        f"Seeds: scenes {labelled['seed']}, training {seed}. Commits: data {labelled['commit']}"
+        + "".join(f", {name} stage {stage['commit'][:12]}" for name, stage in stages.items())
+        + f". Data: {labelled['samples']} samples of the family `{labelled['family']}`; the command"
+        " tells how many of them have clicks.",
+        *_parity(training),
         "",
         "## Errors on scenes it never saw",
         "",
@@ -71,11 +73,17 @@ def card(
         f" seeds ({evaluation['dataset']['seed']} and up) come from the model file's hash."
         " Refused keypoints count as misses.",
         "",
-        *_table(evaluation["keypoints"]),
+        *_table({**evaluation["keypoints"], "all": evaluation["all"]}),
         "",
         "Bias and spread along x, y, z of the object. Coverage: the share of true positions in the"
         " 50, 90 and 95 % regions. Sharpness: predicted over actual RMS error; above 1 the model"
-        " claims less than it can.",
+        " claims less than it can. Figures in px are of single views at full resolution.",
+        *_reliability(evaluation["reliability"]),
+        *(
+            ["", "The uncertainty is provisional: it was not fitted on held-out labels."]
+            if description.uncertainty.provisional
+            else []
+        ),
         "",
         f"Detector and triangulator: {evaluation['latency_ms']['p50']:.0f} ms a set of four views"
         f" (median), {evaluation['latency_ms']['p99']:.0f} ms (p99), on the machine and under the"
@@ -84,17 +92,54 @@ def card(
     return "\n".join(lines) + "\n"
 
 
+def _parity(training: Mapping[str, Any]) -> list[str]:
+    parity = training.get("parity")
+    if not parity or not parity["views"]:
+        return []
+    stages = ", ".join(
+        f"{name} {px:.1g} px ({parity['keypoints'][name]} keypoints)"
+        for name, px in parity["px"].items()
+    )
+    return ["", f"Largest difference from PyTorch on confident keypoints: {stages}."]
+
+
+def _reliability(reliability: Mapping[str, Any]) -> list[str]:
+    known = {place: rates for place, rates in reliability.items() if rates["bins"]}
+    rates = "; ".join(
+        f"{rates['expected']:.2%} expected and {rates['observed']:.2%} observed in {place}"
+        for place, rates in known.items()
+    )
+    return ["", f"Gross errors by the confidences: {rates}."] if known else []
+
+
 def _table(keypoints: Mapping[str, Mapping[str, Any]]) -> list[str]:
     rows = [
-        "| keypoint | median mm | 95 % mm | valid | swapped | bias mm | spread mm | coverage |"
+        "| keypoint | median mm | 95 % mm | px | valid | swapped | bias mm | spread mm | coverage |"
         " sharpness |",
-        "| --- " * 9 + "|",
+        "| --- " * 10 + "|",
     ]
     for name, row in keypoints.items():
-        swapped = f"{row['swap_fraction']:.1%}" if "swap_fraction" in row else "-"
-        bias, spread = (", ".join(f"{x:.1f}" for x in row[key]) for key in ("bias_mm", "spread_mm"))
-        cover = " / ".join(f"{100 * x:.0f}" for x in row["coverage"].values())
-        errors = f"{row['median_mm']:.1f} | {row['p95_mm']:.1f} | {row['valid_fraction']:.1%}"
-        sharp = f"{row['sharpness']:.2f}"
-        rows.append(f"| {name} | {errors} | {swapped} | {bias} | {spread} | {cover} | {sharp} |")
+        bias, spread = (
+            ", ".join(f"{x:.1f}" for x in row.get(key, [])) for key in ("bias_mm", "spread_mm")
+        )
+        cells = [
+            name,
+            *(_number(row, key) for key in ("median_mm", "p95_mm", "rms_px")),
+            *(_percent(row, key) for key in ("valid_fraction", "swap_fraction")),
+            bias,
+            spread,
+            " / ".join(f"{100 * x:.0f}" for x in row["coverage"].values()),
+            _number(row, "sharpness", 2),
+        ]
+        rows.append("| " + " | ".join(cells) + " |")
     return rows
+
+
+def _number(row: Mapping[str, Any], key: str, digits: int = 1) -> str:
+    value = row.get(key)
+    return "-" if value is None else f"{value:.{digits}f}"
+
+
+def _percent(row: Mapping[str, Any], key: str) -> str:
+    value = row.get(key)
+    return "-" if value is None else f"{value:.1%}"

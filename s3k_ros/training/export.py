@@ -1,13 +1,14 @@
-"""``s3k export``: two checkpoints become one self-describing ONNX file.
+"""``s3k export``: the networks of a run become one self-describing ONNX file.
 
 Each network is exported on its own and the two graphs are merged without any connection, so that
-the detector can split them again. Uncertainty constants come from ``s3k calibrate``; until then
-they are stated as provisional.
+the detector can split them again. A run without a crop stage gives a file of one stage. Uncertainty
+constants come from ``s3k calibrate``; until then they are stated as provisional.
 """
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import io
 import json
 import sys
@@ -23,9 +24,9 @@ import onnxruntime
 import torch
 
 from s3k_ros.errors import ConfigurationError
-from s3k_ros.params.training import TrainingParameters
 from s3k_ros.perception.model_file import (
     ConfidenceDescription,
+    KeypointModel,
     ModelDescription,
     StageDescription,
     UncertaintyDescription,
@@ -33,86 +34,139 @@ from s3k_ros.perception.model_file import (
     attach_description,
 )
 from s3k_ros.training.checkpoint import Checkpoint
-from s3k_ros.training.network import STRIDE, KeypointNetwork
+from s3k_ros.training.dataset import Dataset, Image
+from s3k_ros.training.network import KeypointNetwork
+from s3k_ros.training.parity import LIMIT_PX, Parity, measure
 
 OPSET = 17
 MAX_BYTES = 5_000_000
-"""The shipped file must stay below this."""
+"""A shipped file must stay below this."""
 _PARITY = 2e-3
 """Largest difference of logits between PyTorch and ONNX Runtime: float32 sums in another order."""
+WEIGHTS = "model.safetensors"
+"""The chosen weights in the folder of a stage."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of ``s3k export``."""
-    parser.add_argument("--coarse", required=True, help="checkpoint of the coarse stage")
-    parser.add_argument("--crop", required=True, help="checkpoint of the crop stage")
+    parser.add_argument(
+        "run", help="folder of the run: coarse/model.safetensors and, if any, crop/"
+    )
     parser.add_argument("--out", required=True, help="the ONNX file to write")
     parser.add_argument(
         "--skeleton", default="", help="pairs of keypoints to draw, as head:body,body:tail"
     )
+    parser.add_argument("--dataset", help="dataset whose images serve the comparison with PyTorch")
+    parser.add_argument("--scenes", type=int, default=5, help="scenes of it to compare")
     parser.add_argument("--reference-width", type=int, default=640, help="image width, px")
 
 
 def run(args: argparse.Namespace) -> int:
     """Writes the model file with provisional uncertainty."""
-    coarse, crop = Checkpoint.load(Path(args.coarse)), Checkpoint.load(Path(args.crop))
-    pairs = parse_skeleton(args.skeleton, crop.keypoints)
+    coarse, crop = load_run(Path(args.run))
+    pairs = parse_skeleton(args.skeleton, coarse.keypoints)
+    images: list[Image] = []
+    if args.dataset:
+        dataset = Dataset(args.dataset)
+        for sample in range(min(args.scenes, len(dataset))):
+            images += dataset.images(sample)
     description = describe(coarse, crop, pairs, args.reference_width)
-    export(coarse, crop, description, Path(args.out))
+    parity = export(coarse, crop, description, Path(args.out), images, MAX_BYTES)
     print(f"wrote {args.out} ({Path(args.out).stat().st_size / 1e6:.2f} MB)")
+    for stage, distance in parity.px.items():
+        print(
+            f"{stage}: {parity.keypoints[stage]} confident keypoints on {len(images)} views, at "
+            f"most {distance:.2g} px from PyTorch (allowed: {LIMIT_PX})"
+        )
     return 0
 
 
-def export(coarse: Checkpoint, crop: Checkpoint, description: ModelDescription, path: Path) -> None:
-    """Writes the ONNX file and checks that it computes what PyTorch computes.
+def load_run(folder: Path) -> tuple[Checkpoint, Checkpoint | None]:
+    """The chosen weights of a run's stages; no crop stage: None.
 
     Raises:
-        ConfigurationError: stages of different keypoints, logits that differ, or a file too large.
+        ConfigurationError: no coarse stage, or a file that is no checkpoint.
     """
-    if coarse.keypoints != crop.keypoints:
-        raise ConfigurationError(
-            f"the stages name different keypoints: {coarse.keypoints} and {crop.keypoints}"
-        )
-    parts = {}
-    for stage, checkpoint in (("coarse", coarse), ("crop", crop)):
+    coarse, crop = (folder / stage / WEIGHTS for stage in ("coarse", "crop"))
+    return Checkpoint.load(coarse), Checkpoint.load(crop) if crop.exists() else None
+
+
+def export(
+    coarse: Checkpoint,
+    crop: Checkpoint | None,
+    description: ModelDescription,
+    path: Path,
+    images: Sequence[Image] = (),
+    max_bytes: int | None = None,
+) -> Parity:
+    """Writes the ONNX file and checks that it computes what PyTorch computes.
+
+    Args:
+        coarse: the stage on whole views.
+        crop: the stage on the object's crop; None: the coarse stage gives the positions.
+        description: of both, from `describe`; the comparison is added to its training record.
+        path: the file to write.
+        images: BGR views (H, W, 3) on which decoded keypoints are compared.
+        max_bytes: largest size of the file.
+
+    Raises:
+        ConfigurationError: stages of different keypoints, logits or keypoints that differ from
+            those of PyTorch, or a file too large; nothing is written then.
+    """
+    checkpoints = _stages(coarse, crop)
+    graphs, networks = {}, {}
+    for stage, checkpoint in checkpoints.items():
         if checkpoint.params.stage != stage:
             raise ConfigurationError(f"{stage}: the checkpoint is of {checkpoint.params.stage!r}")
-        parts[stage] = _one_graph(checkpoint, stage)
-    model = onnx.compose.merge_models(parts["coarse"], parts["crop"], io_map=[])
+        if checkpoint.keypoints != coarse.keypoints:
+            raise ConfigurationError(
+                f"the stages name different keypoints: {coarse.keypoints} and "
+                f"{checkpoint.keypoints}"
+            )
+        networks[stage] = checkpoint.network().to(memory_format=torch.contiguous_format)
+        graphs[stage] = _one_graph(networks[stage], description.stages[stage], stage)
+    model = graphs["coarse"]
+    if crop is not None:
+        model = onnx.compose.merge_models(model, graphs["crop"], io_map=[])
     model.graph.name = description.object_id
     model.producer_name = "s3k_ros"
     model.doc_string = ""
     attach_description(model, description)
     onnx.checker.check_model(model)
+    parity = measure(KeypointModel.parse(model.SerializeToString(), threads=1), networks, images)
+    parity.check()
+    attach_description(model, _with_parity(description, parity, len(images)))
     data = model.SerializeToString()
-    if len(data) > MAX_BYTES:
-        raise ConfigurationError(f"the file would have {len(data)} bytes, allowed: {MAX_BYTES}")
+    if max_bytes is not None and len(data) > max_bytes:
+        raise ConfigurationError(f"the file would have {len(data)} bytes, allowed: {max_bytes}")
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(data)
+    return parity
 
 
 def describe(
     coarse: Checkpoint,
-    crop: Checkpoint,
-    skeleton: Sequence[tuple[int, int]],
-    reference_width: int,
+    crop: Checkpoint | None,
+    skeleton: Sequence[tuple[int, int]] = (),
+    reference_width: int = 640,
     uncertainty: UncertaintyDescription | None = None,
     figures: Mapping[str, Any] | None = None,
 ) -> ModelDescription:
-    """The description of the two networks; uncertainty stays provisional when none is given."""
-    params = crop.params
+    """The description of the networks; uncertainty stays provisional when none is given."""
+    checkpoints = _stages(coarse, crop)
+    stages = {name: _stage(checkpoint) for name, checkpoint in checkpoints.items()}
+    params = (crop or coarse).params
     return ModelDescription(
-        object_id=str(crop.info.get("object_id", "object")),
-        keypoints=tuple(crop.keypoints),
+        object_id=str(coarse.info.get("object_id", "object")),
+        keypoints=tuple(coarse.keypoints),
         skeleton=tuple(skeleton),
-        coarse=_stage(coarse.params),
-        crop=_stage(params),
+        coarse=stages["coarse"],
+        crop=stages.get("crop"),
         window_px=max(1, round(2.5 * params.sigma_px)),
         weights=WeightDescription(params.alpha, params.beta),
-        uncertainty=uncertainty or provisional_uncertainty(len(crop.keypoints), reference_width),
+        uncertainty=uncertainty or provisional_uncertainty(len(coarse.keypoints), reference_width),
         training={
-            "coarse": _record(coarse),
-            "crop": _record(crop),
+            **{name: _record(checkpoint) for name, checkpoint in checkpoints.items()},
             "figures": dict(figures or {}),
         },
     )
@@ -147,13 +201,26 @@ def parse_skeleton(text: str, keypoints: Sequence[str]) -> list[tuple[int, int]]
     return pairs
 
 
-def _stage(params: TrainingParameters) -> StageDescription:
+def _stages(coarse: Checkpoint, crop: Checkpoint | None) -> dict[str, Checkpoint]:
+    return {"coarse": coarse} if crop is None else {"coarse": coarse, "crop": crop}
+
+
+def _stage(checkpoint: Checkpoint) -> StageDescription:
+    params = checkpoint.params
+    size = (params.input_height, params.input_width)
+    with torch.no_grad():
+        columns = checkpoint.network()(torch.zeros(1, 3, *size)).shape[-1]
     return StageDescription(
-        input_size=(params.input_height, params.input_width),
-        stride=STRIDE,
+        input_size=size,
+        stride=size[1] // columns,
         sigma_px=params.sigma_px,
         crop_fraction=params.crop_fraction if params.stage == "crop" else None,
     )
+
+
+def _with_parity(description: ModelDescription, parity: Parity, views: int) -> ModelDescription:
+    record = {"views": views, "keypoints": parity.keypoints, "px": parity.px}
+    return dataclasses.replace(description, training={**description.training, "parity": record})
 
 
 def _record(checkpoint: Checkpoint) -> dict[str, Any]:
@@ -161,12 +228,10 @@ def _record(checkpoint: Checkpoint) -> dict[str, Any]:
     return dict(json.loads(json.dumps(record, default=str)))
 
 
-def _one_graph(checkpoint: Checkpoint, stage: str) -> onnx.ModelProto:
-    network = checkpoint.network().to(memory_format=torch.contiguous_format)
-    params = checkpoint.params
-    example = torch.rand(2, 3, params.input_height, params.input_width) * 255
+def _one_graph(network: KeypointNetwork, stage: StageDescription, name: str) -> onnx.ModelProto:
+    example = torch.rand(2, 3, *stage.input_size) * 255
     buffer = io.BytesIO()
-    names = (f"{stage}_image", f"{stage}_logits")
+    names = (f"{name}_image", f"{name}_logits")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the exporter warns about its own successor
         torch.onnx.export(
@@ -183,7 +248,7 @@ def _one_graph(checkpoint: Checkpoint, stage: str) -> onnx.ModelProto:
     _check_parity(model, network, example, names)
     # Names must not meet in the merged graph; inputs and outputs are already distinct.
     return onnx.compose.add_prefix(
-        model, prefix=f"{stage}/", rename_inputs=False, rename_outputs=False
+        model, prefix=f"{name}/", rename_inputs=False, rename_outputs=False
     )
 
 
