@@ -21,7 +21,7 @@ def gaussian_targets(pixels: Tensor, height: int, width: int, sigma: float) -> T
 def _gaussian_factors(
     pixels: Tensor, height: int, width: int, sigma: float
 ) -> tuple[Tensor, Tensor]:
-    """The target is a product: its factors (..., H) along v and (..., W) along u, each sums to 1."""
+    """Factors (..., H) along v and (..., W) along u of the target; each sums to 1."""
     u = torch.arange(width, dtype=pixels.dtype, device=pixels.device)
     v = torch.arange(height, dtype=pixels.dtype, device=pixels.device)
     along_u = torch.softmax(-((u - pixels[..., 0:1]) ** 2) / (2 * sigma**2), -1)

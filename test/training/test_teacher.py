@@ -10,7 +10,7 @@ from s3k_ros.params.training import TrainingParameters
 from s3k_ros.training.losses import gaussian_targets
 from s3k_ros.training.multiview import VirtualCameras
 from s3k_ros.training.shape_prior import ShapePrior
-from s3k_ros.training.teacher import propose
+from s3k_ros.training.teacher import pseudo_labels
 
 pytestmark = pytest.mark.torch
 
@@ -54,7 +54,7 @@ def maps(points: np.ndarray) -> torch.Tensor:
 
 def test_clean_maps_give_back_the_points() -> None:
     points = turned(0.8)
-    found = propose(maps(points), rig(), prior(), PARAMS)
+    found = pseudo_labels(maps(points), rig(), prior(), PARAMS)
     assert (found.weight > 0).all()
     assert np.abs(found.points[0].numpy() - points).max() < 1e-3
 
@@ -63,7 +63,7 @@ def test_one_view_that_is_wrong_does_not_move_the_point() -> None:
     points = turned(0.8)
     probability = maps(points)
     probability[0, 2, 0] = torch.roll(probability[0, 2, 0], 20, dims=1)
-    found = propose(probability, rig(), prior(), PARAMS)
+    found = pseudo_labels(probability, rig(), prior(), PARAMS)
     assert np.abs(found.points[0].numpy() - points).max() < 2e-3
 
 
@@ -73,8 +73,8 @@ def test_left_and_right_are_told_apart_by_the_shape() -> None:
     right = maps(points)
     swapped = right[:, :, [0, 2, 1, 3]]
     probability = 0.4 * right + 0.6 * swapped
-    alone = propose(probability, rig(), None, PARAMS)
-    joint = propose(probability, rig(), prior(), PARAMS)
+    alone = pseudo_labels(probability, rig(), None, PARAMS)
+    joint = pseudo_labels(probability, rig(), prior(), PARAMS)
     assert np.linalg.norm(alone.points[0, 1].numpy() - points[2]) < 5e-3
     assert np.abs(joint.points[0].numpy() - points).max() < 5e-3
 
@@ -83,13 +83,13 @@ def test_views_that_do_not_agree_give_no_pseudo_label() -> None:
     generator = torch.Generator().manual_seed(4)
     cells = torch.randint(5, SIZE - 5, (1, 4, 4, 2), generator=generator).float()
     probability = gaussian_targets(cells, SIZE, SIZE, PARAMS.sigma_px)
-    found = propose(probability, rig(), prior(), PARAMS)
+    found = pseudo_labels(probability, rig(), prior(), PARAMS)
     assert (found.weight > 0).sum() <= 1
 
 
 def test_flat_maps_give_no_pseudo_label() -> None:
     flat = torch.full((1, 4, 4, SIZE, SIZE), 1 / SIZE**2)
-    assert (propose(flat, rig(), prior(), PARAMS).weight == 0).all()
+    assert (pseudo_labels(flat, rig(), prior(), PARAMS).weight == 0).all()
 
 
 def test_prior_penalises_a_shrunken_shape_and_a_mirrored_one() -> None:
