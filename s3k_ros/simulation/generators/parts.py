@@ -139,3 +139,53 @@ def cuboid(size_m: tuple[float, float, float], images: dict[str, Image]) -> list
         upward = np.linspace(-1, 1, rows)[:, None, None] * np.array(up) * half
         parts.append(grid(outward * half + across + upward, images[name]))
     return parts
+
+
+def revolve(profile: Array, image: Image, columns: int = 32) -> Part:
+    """A surface of revolution about z; the image goes once around it.
+
+    Args:
+        profile: (rows, 2) radius and height, m, from the bottom up; a radius of 0 closes an end.
+        image: spread evenly over the rows' arc length and the turn.
+        columns: points around.
+    """
+    angle = np.linspace(0, 2 * np.pi, columns + 1)
+    radius, height = profile[:, :1], profile[:, 1:]
+    points = np.stack([radius * np.cos(angle), radius * np.sin(angle), height + 0 * angle], -1)
+    length = np.concatenate([[0], np.linalg.norm(np.diff(profile, axis=0), axis=1).cumsum()])
+    v, u = np.meshgrid(length / length[-1], angle / angle[-1], indexing="ij")
+    return grid(points, image, np.stack([u, v], axis=-1))
+
+
+def disc(outline: Array, centre: Array, image: Image) -> Part:
+    """A flat lid that faces up: the outline (N, 2), anticlockwise, about a point that sees it all.
+
+    Args:
+        outline: m, in the plane z = `centre[2]`.
+        centre: (3,) m.
+        image: laid flat over the outline's bounding box.
+    """
+    ring = np.concatenate([outline, outline[:1]])
+    flat = np.stack([ring, np.broadcast_to(centre[:2], ring.shape)])
+    points = np.concatenate([flat, np.full((*flat.shape[:2], 1), centre[2])], axis=-1)
+    low, span = outline.min(axis=0), np.ptp(outline, axis=0)
+    return grid(points, image, (flat - low) / span)
+
+
+def prism(outline: Array, height_m: float, side: Image, lid: Image, floor: Image) -> list[Part]:
+    """An outline (N, 2), anticlockwise about the origin, m, raised to a height, about z = 0.
+
+    Corners stay sharp. Every corner must be in sight of the origin.
+    """
+    ring = np.concatenate([outline, outline[:1]])
+    length = np.concatenate([[0], np.linalg.norm(np.diff(ring, axis=0), axis=1).cumsum()])
+    places = length / length[-1]
+    parts = []
+    for i in range(len(outline)):
+        edge = np.linspace(ring[i], ring[i + 1], 4)
+        low = np.concatenate([edge, np.full((4, 1), -height_m / 2)], axis=1)
+        v, u = np.meshgrid([0.0, 0.5, 1.0], np.linspace(*places[i : i + 2], 4), indexing="ij")
+        rows = low + np.array([0, 0, height_m]) * np.array([0.0, 0.5, 1.0])[:, None, None]
+        parts.append(grid(rows, side, np.stack([u, v], axis=-1)))
+    bottom = flipped(disc(outline, np.array([0, 0, -height_m / 2]), floor))
+    return [*parts, disc(outline, np.array([0, 0, height_m / 2]), lid), bottom]
