@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import dataclasses
 from itertools import combinations
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +22,7 @@ from torch import Tensor
 from s3k_ros.training.rigid import kabsch
 
 Array = npt.NDArray[np.float64]
+T = TypeVar("T", Tensor, Array)
 
 # A sense of rotation counts when its smallest labelled value is this part of the median value.
 _CLEAR = 0.25
@@ -32,7 +34,7 @@ class ShapePrior:
     """Distances (K, K) in m and handedness of keypoints.
 
     Attributes:
-        low, high: (K, K) labelled range of each distance, NaN where never labelled together.
+        low, high: (K, K) labelled range of each distance, not finite where never labelled together.
         turns: rows (i, j, k, sign, margin): twice the area of the triangle seen from above.
         volumes: rows (i, j, k, l, sign, margin): six times the signed volume.
         tolerance: how far a distance may leave its range, m.
@@ -115,20 +117,28 @@ class ShapePrior:
             points = points + 1.5 / count * (move[..., None] * known).sum(-2)
         return points
 
+    def senses(self, points: T) -> list[tuple[tuple[int, ...], T]]:
+        """The clear senses of rotation of points (..., K, 3): their keypoints, and a value (...).
+
+        The value is about 2 where the sense is as labelled, 1 at the least that counts as such, and
+        negative where it is reversed. Tensors and arrays alike.
+        """
+        found: list[tuple[tuple[int, ...], T]] = []
+        for i, j, k, sign, margin in self.turns:
+            value = _turn(*(points[..., n, :] for n in (i, j, k)))
+            found.append(((i, j, k), sign * value / margin))
+        for i, j, k, m, sign, margin in self.volumes:
+            value = _volume(*(points[..., n, :] for n in (i, j, k, m)))
+            found.append(((i, j, k, m), sign * value / margin))
+        return found
+
     def handedness_penalty(self, points: Tensor) -> Tensor:
         """Mean hinge (...) over the clear senses of rotation of points (..., K, 3).
 
         0: all clearly as labelled; 1 or more: reversed. Terms with an unknown (NaN) point do not
         count.
         """
-        terms = [
-            (margin - sign * _turn(*(points[..., n, :] for n in (i, j, k)))) / margin
-            for i, j, k, sign, margin in self.turns
-        ]
-        terms += [
-            (margin - sign * _volume(*(points[..., n, :] for n in (i, j, k, m)))) / margin
-            for i, j, k, m, sign, margin in self.volumes
-        ]
+        terms = [1 - value for _, value in self.senses(points)]
         if not terms:
             return points.new_zeros(points.shape[:-2])
         stacked = torch.stack(terms, -1)
