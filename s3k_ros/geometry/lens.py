@@ -9,6 +9,8 @@ Source: OpenCV, "Camera Calibration and 3D Reconstruction", detailed description
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -102,7 +104,12 @@ def invertible_r2(coefficients: Array) -> float:
     Args:
         coefficients: (8,).
     """
-    k1, k2, _, _, k3, k4, k5, k6 = (float(value) for value in coefficients)
+    return _invertible_r2(tuple(float(value) for value in coefficients))
+
+
+@functools.lru_cache(maxsize=1024)  # a dataset has thousands of cameras with few lenses
+def _invertible_r2(coefficients: tuple[float, ...]) -> float:
+    k1, k2, _, _, k3, k4, k5, k6 = coefficients
     top = np.polynomial.Polynomial([1.0, k1, k2, k3])
     bottom = np.polynomial.Polynomial([1.0, k4, k5, k6])
     t = np.polynomial.Polynomial([0.0, 1.0])
