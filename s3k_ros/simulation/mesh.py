@@ -92,6 +92,11 @@ class MeshObject:
                 " is the mesh in metres?"
             )
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """For work in other processes: a read-only view of a dict does not travel by itself."""
+        values = [getattr(self, field.name) for field in dataclasses.fields(self)[:-1]]
+        return type(self), (*values, dict(self.keypoints))
+
     @property
     def size(self) -> Array:
         """(3,) extents of the bounding box, m."""
