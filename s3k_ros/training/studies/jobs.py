@@ -1,0 +1,193 @@
+"""Jobs with folders: done once, after what they need; a failure stops only its dependants."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+import traceback
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Protocol
+
+from s3k_ros.training.studies import store
+
+Work = Callable[..., Mapping[str, Any]]
+
+
+class Unfinished(Exception):
+    """Raised by work that ran out of time and can go on later from what it saved."""
+
+
+class Status(StrEnum):
+    """How a job stands."""
+
+    FINISHED = "finished"
+    UNFINISHED = "unfinished"
+    FAILED = "failed"
+    BLOCKED = "blocked"
+
+
+@dataclass(frozen=True)
+class Job:
+    """Something to do once.
+
+    Attributes:
+        name: for people.
+        folder: where it leaves ``result.json``; it names the job.
+        work: called as ``work(folder, *arguments, deadline=...)``; returns the result.
+        arguments: picklable.
+        needs: folders of jobs that must be finished first.
+        cores: processor cores it uses.
+        accelerated: whether it can use a GPU.
+    """
+
+    name: str
+    folder: Path
+    work: Work
+    arguments: tuple[Any, ...] = ()
+    needs: tuple[Path, ...] = ()
+    cores: int = 1
+    accelerated: bool = False
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a job.
+
+    Attributes:
+        job: the job.
+        status: how it stands.
+        message: what went wrong, one line.
+        seconds: it took this long; 0 when it had been finished before.
+    """
+
+    job: Job
+    status: Status
+    message: str = ""
+    seconds: float = 0.0
+
+
+class Executor(Protocol):
+    """Runs jobs, some at a time."""
+
+    def submit(self, job: Job, deadline: float | None) -> None:
+        """Takes a job whose needs are finished."""
+        ...
+
+    def wait(self) -> Outcome:
+        """Blocks until a submitted job ends."""
+        ...
+
+
+@dataclass
+class InProcess:
+    """Runs jobs one after the other in this process: for tests and debugging."""
+
+    waiting: list[tuple[Job, float | None]] = field(default_factory=list)
+
+    def submit(self, job: Job, deadline: float | None) -> None:
+        """Takes a job."""
+        self.waiting.append((job, deadline))
+
+    def wait(self) -> Outcome:
+        """Runs the oldest job."""
+        return perform(*self.waiting.pop(0))
+
+
+def perform(job: Job, deadline: float | None) -> Outcome:
+    """Does a job unless it is done already; its prints go to ``log.txt`` in its folder.
+
+    Args:
+        job: what to do.
+        deadline: seconds since the epoch; work that is not done by then stops and saves.
+    """
+    begun = time.monotonic()
+    with store.owned(job.folder):
+        if store.read_result(job.folder) is not None:
+            return Outcome(job, Status.FINISHED)
+        if deadline is not None and time.time() >= deadline:
+            return Outcome(job, Status.UNFINISHED, "no time left")
+        try:
+            with _logged(job.folder / store.LOG):
+                content = job.work(job.folder, *job.arguments, deadline=deadline)
+            store.write_result(job.folder, content)
+        except Unfinished as pause:
+            return Outcome(job, Status.UNFINISHED, str(pause), time.monotonic() - begun)
+        except Exception as error:
+            store.write_text(job.folder / store.FAILURE, traceback.format_exc())
+            message = f"{type(error).__name__}: {error}".splitlines()[0]
+            return Outcome(job, Status.FAILED, message, time.monotonic() - begun)
+    return Outcome(job, Status.FINISHED, "", time.monotonic() - begun)
+
+
+@contextlib.contextmanager
+def _logged(path: Path) -> Any:
+    with (
+        path.open("a", encoding="utf-8") as log,
+        contextlib.redirect_stdout(log),
+        contextlib.redirect_stderr(log),
+    ):
+        yield
+
+
+def carry_out(
+    jobs: Sequence[Job],
+    executor: Executor,
+    deadline: float | None = None,
+    tell: Callable[[Outcome, int, int], None] = lambda outcome, done, total: None,
+) -> dict[Path, Outcome]:
+    """Does all jobs that can be done.
+
+    Args:
+        jobs: in any order; of two with one folder the first counts.
+        executor: where they run.
+        deadline: seconds since the epoch; nothing starts after it.
+        tell: called with each outcome, how many jobs have ended, and how many there are to do.
+
+    Returns:
+        The outcome of every job by folder; those found finished are among them.
+    """
+    unique = {job.folder: job for job in reversed(jobs)}
+    open_jobs = [unique.pop(job.folder) for job in jobs if job.folder in unique]
+    outcomes = {
+        job.folder: Outcome(job, Status.FINISHED)
+        for job in open_jobs
+        if store.read_result(job.folder) is not None
+    }
+    open_jobs = [job for job in open_jobs if job.folder not in outcomes]
+    total, ended, running = len(open_jobs), 0, 0
+    while open_jobs or running:
+        for outcome in _blocked(open_jobs, outcomes):
+            outcomes[outcome.job.folder] = outcome
+            ended += 1
+            tell(outcome, ended, total)
+        open_jobs = [job for job in open_jobs if job.folder not in outcomes]
+        for job in [job for job in open_jobs if _ready(job, outcomes)]:
+            executor.submit(job, deadline)
+            open_jobs.remove(job)
+            running += 1
+        if running:
+            outcome = executor.wait()
+            outcomes[outcome.job.folder] = outcome
+            running -= 1
+            ended += 1
+            tell(outcome, ended, total)
+        elif open_jobs and not any(True for _ in _blocked(open_jobs, outcomes)):
+            raise ValueError(f"{open_jobs[0].name}: needs a job that is not in the list")
+    return outcomes
+
+
+def _ready(job: Job, outcomes: Mapping[Path, Outcome]) -> bool:
+    return all(n in outcomes and outcomes[n].status == Status.FINISHED for n in job.needs)
+
+
+def _blocked(jobs: Iterable[Job], outcomes: Mapping[Path, Outcome]) -> Iterable[Outcome]:
+    """Jobs that need one that has ended without a result."""
+    for job in jobs:
+        for need in job.needs:
+            found = outcomes.get(need)
+            if found is not None and found.status != Status.FINISHED:
+                yield Outcome(job, Status.BLOCKED, f"{found.job.name}: {found.message}")
+                break
