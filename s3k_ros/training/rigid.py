@@ -100,7 +100,7 @@ def fit_pose(
         _, matrix, right = _normal_equations(shape, pose, cameras, cells, weight, robust_px)
         step = torch.linalg.solve_ex(matrix, right[..., None])[0][..., 0]
         translation = translation + step[..., :3].clamp(-0.1, 0.1)
-        rotation = _rotation_of(step[..., 3:].clamp(-0.5, 0.5)) @ rotation
+        rotation = rotation_of(step[..., 3:].clamp(-0.5, 0.5)) @ rotation
     pose = Pose(rotation, translation)
     residual, matrix, _ = _normal_equations(shape, pose, cameras, cells, weight, robust_px)
     points = pose.apply(shape)
@@ -148,10 +148,10 @@ def _spread(shape: Tensor, pose: Pose, cameras: VirtualCameras, matrix: Tensor) 
     jacobian, _ = _pose_jacobian(shape, pose, cameras, cells)
     solved = torch.linalg.solve_ex(matrix, jacobian.flatten(1, 3).transpose(-1, -2))[0]
     variance = (jacobian.flatten(1, 3) * solved.transpose(-1, -2)).sum(-1)
-    return variance.view(*jacobian.shape[:-1]).mean((1, 4 - 1)).clamp(min=0).sqrt()
+    return variance.view(*jacobian.shape[:-1]).mean((1, 3)).clamp(min=0).sqrt()
 
 
-def _rotation_of(vector: Tensor) -> Tensor:
+def rotation_of(vector: Tensor) -> Tensor:
     """Rotation matrices (..., 3, 3) of rotation vectors (..., 3), rad."""
     angle = vector.norm(dim=-1).clamp(min=1e-9)[..., None, None]
     x, y, z = vector.unbind(-1)

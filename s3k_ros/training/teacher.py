@@ -34,7 +34,7 @@ from s3k_ros.training.multiview import (
     triangulate,
 )
 from s3k_ros.training.peaks import find_peaks, window_moments
-from s3k_ros.training.rigid import FittedPose, Pose, fit_pose, kabsch
+from s3k_ros.training.rigid import FittedPose, Pose, fit_pose, kabsch, rotation_of
 from s3k_ros.training.shape_prior import ShapePrior
 
 _SUPPORT = 0.15
@@ -43,6 +43,8 @@ _REFUSED = 1.5
 """Shape penalty from which a hypothesis is refused."""
 _POSES = 8
 """Joint hypotheses that a rigid shape is fitted to."""
+_SPINS = 12
+"""Turns about the line through the two best keypoints: a third may be missing or wrong."""
 _AGREEMENT = 0.3
 """Least share of the strongest peaks that lies near a fitted shape's projections."""
 
@@ -188,9 +190,13 @@ def _best_pose(
     params: TrainingParameters,
 ) -> Pose:
     """The pose (S,) of the mean shape that most peaks support, from several joint hypotheses."""
-    samples, number = choice.score.shape[:2]
-    weight = choice.score.flatten(0, 1) + 1e-6
-    pose = kabsch(mean, choice.points.flatten(0, 1), weight)
+    start = kabsch(mean, choice.points, choice.score + 1e-6)
+    spun = _spins(choice.points[:, 0], choice.score[:, 0], start)
+    rotation = torch.cat([start.rotation, spun.rotation], 1)
+    pose = Pose(
+        rotation.flatten(0, 1), torch.cat([start.translation, spun.translation], 1).flatten(0, 1)
+    )
+    samples, number = rotation.shape[:2]
     many = VirtualCameras(
         cameras.matrix.repeat_interleave(number, 0), cameras.centre.repeat_interleave(number, 0)
     )
@@ -205,6 +211,19 @@ def _best_pose(
         samples, device=found.device
     )
     return Pose(pose.rotation[best], pose.translation[best])
+
+
+def _spins(points: Tensor, score: Tensor, start: Pose) -> Pose:
+    """The first of poses (S, H) turned about the line through its two best points (S, K, 3)."""
+    known = torch.isfinite(points).all(-1)
+    two = torch.where(known, score, torch.full_like(score, -1.0)).topk(2, 1)[1]
+    ends = points.nan_to_num(0.0).gather(1, two[..., None].expand(-1, -1, 3))
+    axis = torch.nn.functional.normalize(ends[:, 1] - ends[:, 0], dim=-1, eps=1e-6)
+    angle = torch.arange(1, _SPINS + 1, device=axis.device) * (2 * torch.pi / (_SPINS + 1))
+    turn = rotation_of(angle[:, None] * axis[:, None])
+    rotation = turn @ start.rotation[:, :1]
+    lever = (start.translation[:, 0] - ends[:, 0])[:, None, :, None]
+    return Pose(rotation, (turn @ lever)[..., 0] + ends[:, :1])
 
 
 def _nearest_peaks(
