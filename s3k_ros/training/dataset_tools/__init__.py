@@ -1,0 +1,1 @@
+"""Tools for dataset folders, one subcommand of `s3k dataset` each."""
