@@ -97,7 +97,7 @@ def _executor(args: argparse.Namespace) -> Iterator[Executor]:
     if args.in_process:
         yield InProcess()
         return
-    with ray_tasks(args.address, args.jobs, args.threads, args.gpus_per_run) as tasks:
+    with ray_tasks(args.address, args.jobs, args.gpus_per_run) as tasks:
         yield tasks
 
 

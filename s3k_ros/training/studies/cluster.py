@@ -19,16 +19,13 @@ class RayTasks:
     """Runs jobs as Ray tasks.
 
     Args:
-        threads: threads of a job's libraries.
         gpus: part of a GPU that an accelerated job takes; 0: none.
     """
 
-    def __init__(self, threads: int = 1, gpus: float = 0.0) -> None:
+    def __init__(self, gpus: float = 0.0) -> None:
         import ray
 
         self._ray = ray
-        variables = {"OMP_NUM_THREADS": str(threads), "MUJOCO_GL": os.getenv("MUJOCO_GL", "egl")}
-        self._environment = {"env_vars": variables}
         self._gpus = gpus
         self._task = ray.remote(perform)
         self._running: dict[Any, Job] = {}
@@ -40,7 +37,6 @@ class RayTasks:
             "num_cpus": job.cores,
             "num_gpus": self._gpus if job.accelerated else 0,
             "max_retries": _RETRIES,
-            "runtime_env": self._environment,
         }
         self._running[self._task.options(**options).remote(job, deadline)] = job
 
@@ -57,7 +53,7 @@ class RayTasks:
 
 @contextmanager
 def ray_tasks(
-    address: str | None = None, jobs: int | None = None, threads: int = 1, gpus: float | None = None
+    address: str | None = None, jobs: int | None = None, gpus: float | None = None
 ) -> Iterator[RayTasks]:
     """Connects to a cluster, or starts Ray on this machine and ends it afterwards.
 
@@ -65,28 +61,31 @@ def ray_tasks(
         address: of a cluster, as ``ray://host:10001`` or "auto"; None: this machine. The folder of
             the study must be the same shared one everywhere, and s3k_ros installed everywhere.
         jobs: jobs at a time on this machine; None: one a core.
-        threads: threads of a job's libraries.
         gpus: part of a GPU for a job; None: a quarter where there is one.
     """
     # Neither telemetry nor a dashboard: a study is a command, not a service.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    # A job that asked for no GPU sees none.
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "1")
+    os.environ.setdefault("MUJOCO_GL", "egl")
     import ray
 
     if address is None:
-        cores = jobs or len(os.sched_getaffinity(0))
         ray.init(
-            num_cpus=cores,
+            num_cpus=jobs or len(os.sched_getaffinity(0)),
             include_dashboard=False,
             object_store_memory=_OBJECT_STORE_BYTES,
             log_to_driver=False,
             configure_logging=False,
         )
     else:
-        ray.init(address=address, log_to_driver=False, configure_logging=False)
+        environment = {"env_vars": {"MUJOCO_GL": os.environ["MUJOCO_GL"]}}
+        ray.init(
+            address=address, runtime_env=environment, log_to_driver=False, configure_logging=False
+        )
     try:
         if gpus is None:
             gpus = 0.25 if ray.cluster_resources().get("GPU") else 0.0
-        yield RayTasks(threads, gpus)
+        yield RayTasks(gpus)
     finally:
         ray.shutdown()
