@@ -1,8 +1,13 @@
-"""Checkpoints as safetensors: weights, averaged weights and optimiser state, parameters beside."""
+"""Checkpoints as safetensors: weights, averaged weights and optimiser state, parameters beside.
+
+A run keeps two: ``checkpoint.safetensors`` to go on from, and ``model.safetensors``, the averaged
+weights that the guards chose. Both are read by ``Checkpoint.load``.
+"""
 
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -27,6 +32,7 @@ class Checkpoint:
         step: optimiser steps done.
         tensors: "model.*", "ema.*", "optimiser.<parameter>.<moment>".
         info: object_id, dataset, command and the like.
+        progress: what a run must remember besides, such as the best score of the guards.
     """
 
     params: TrainingParameters
@@ -34,6 +40,7 @@ class Checkpoint:
     step: int
     tensors: dict[str, Tensor]
     info: dict[str, Any]
+    progress: dict[str, Any] = dataclasses.field(default_factory=dict)
 
     def save(self, path: Path) -> None:
         """Writes beside the target and renames, so that a kill leaves a whole file."""
@@ -42,11 +49,12 @@ class Checkpoint:
             "keypoints": self.keypoints,
             "step": self.step,
             "info": self.info,
+            "progress": self.progress,
         }
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_suffix(".partial")
         tensors = {
-            name: value.detach().clone().contiguous() for name, value in self.tensors.items()
+            name: value.detach().cpu().clone().contiguous() for name, value in self.tensors.items()
         }
         save_file(tensors, partial, metadata={"s3k": json.dumps(head)})
         partial.replace(path)
@@ -62,12 +70,23 @@ class Checkpoint:
             with safe_open(path, framework="pt") as file:
                 head = json.loads((file.metadata() or {})["s3k"])
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            head = {"progress": {}, **head}
         except (OSError, SafetensorError, KeyError, json.JSONDecodeError) as error:
             raise ConfigurationError(f"{path} is not a checkpoint: {error}") from error
         params = TrainingParameters.from_mapping(
             {k: tuple(v) if isinstance(v, list) else v for k, v in head["params"].items()}
         )
-        return cls(params, head["keypoints"], head["step"], tensors, head["info"])
+        return cls(params, head["keypoints"], head["step"], tensors, head["info"], head["progress"])
+
+    def digest(self) -> str:
+        """SHA-256 of the averaged weights."""
+        digest = hashlib.sha256()
+        for name in sorted(self.tensors):
+            if name.startswith("ema."):
+                value = self.tensors[name].detach().cpu().contiguous()
+                digest.update(f"{name} {tuple(value.shape)} {value.dtype}".encode())
+                digest.update(value.numpy().tobytes())
+        return digest.hexdigest()
 
     def network(self, which: str = "ema") -> KeypointNetwork:
         """The network with the averaged ("ema") or the last ("model") weights, for inference."""
@@ -80,7 +99,9 @@ class Checkpoint:
 
 def make_network(params: TrainingParameters, keypoints: int) -> KeypointNetwork:
     """A fresh network; its weights depend on the seed alone."""
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(devices=[]):
         torch.manual_seed(params.seed)
-        network = KeypointNetwork(keypoints, params.stem, params.widths, params.blocks)
+        network = KeypointNetwork(
+            keypoints, params.stem, params.widths, params.blocks, params.heatmap_stride
+        )
     return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]

@@ -20,8 +20,8 @@ from s3k_ros.training.calibration import Detections, detect
 from s3k_ros.training.checkpoint import Checkpoint
 from s3k_ros.training.dataset import Dataset
 from s3k_ros.training.export import describe, export
-from s3k_ros.training.loop import Trainer
-from s3k_ros.training.sources import Say, collect
+from s3k_ros.training.sources import Say, Subset
+from s3k_ros.training.train import train_stage
 
 
 def held_out_detections(
@@ -44,22 +44,20 @@ def held_out_detections(
     # Without unlabelled samples the whole batch is labelled ones.
     batch = crop.params.labelled_samples + crop.params.unlabelled_samples
     params = dataclasses.replace(params, labelled_samples=batch)
-    sources = collect(dataset, params, coarse, say)
     labelled = np.flatnonzero(dataset.labelled)
     order = np.random.default_rng(params.seed).permutation(len(labelled))
     parts: list[Detections] = []
     samples: list[int] = []
     for fold, held in enumerate(np.array_split(order, folds)):
         kept = np.setdiff1d(order, held)
-        taught = dataclasses.replace(
-            sources, labelled=[sources.labelled[i] for i in kept], points=sources.points[kept]
-        )
         with tempfile.TemporaryDirectory() as folder:
             say(f"fold {fold + 1} of {folds}: without samples {labelled[held].tolist()}")
-            trainer = Trainer(taught, crop.keypoints, params, Path(folder), crop.info, say)
-            trainer.run()
+            limit = Subset(tuple(int(i) for i in labelled[kept]), ())
+            found = train_stage(
+                dataset, params, folder, coarse, progress=False, limit=limit, say=say
+            )
             model = Path(folder) / "fold.onnx"
-            network = Checkpoint.load(trainer.path)
+            network = Checkpoint.load(found)
             export(coarse, network, describe(coarse, network, [], 640), model)
             detector = KeypointDetector.load(str(model))
         for i in held:

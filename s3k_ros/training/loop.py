@@ -1,254 +1,292 @@
 """The training loop of one stage: deterministic from its seed, resumable after a kill.
 
-Every random choice of a step comes from (seed, step), so a resumed run goes on exactly where the
-checkpoint was taken.
+Lightning Fabric chooses the device and joins the gradients of several processes. The loop
+is our own: every random choice of a step comes from (seed, step, rank), so a resumed run goes on
+exactly where the checkpoint was taken.
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import math
+import os
 import time
-from collections.abc import Callable
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from torch import Tensor
+from lightning_fabric import Fabric
+from torch import Tensor, nn
 
 from s3k_ros.errors import ConfigurationError
 from s3k_ros.params.training import TrainingParameters
-from s3k_ros.training.augmentation import Batch, make_batch
 from s3k_ros.training.checkpoint import Checkpoint, make_network
+from s3k_ros.training.devices import shared_mean_
+from s3k_ros.training.inference import autocast_on
 from s3k_ros.training.keypoints import mirror_names
-from s3k_ros.training.losses import projected_kl, self_supervised_loss, supervised_loss
-from s3k_ros.training.network import KeypointNetwork
+from s3k_ros.training.monitor import Monitor
+from s3k_ros.training.objective import Losses, Objective
+from s3k_ros.training.schedule import Schedule
 from s3k_ros.training.shape_prior import ShapePrior
-from s3k_ros.training.sources import Say, Sources, softmax_maps, use_bf16
-from s3k_ros.training.teacher import propose
-from s3k_ros.training.views import View
+from s3k_ros.training.sources import Say, Sources
+from s3k_ros.training.stopping import Stop
+from s3k_ros.training.watch import Watch
 
-_LEARNING_WARMUP = 100
-_FINAL_RATE = 0.01
+CHECKPOINT, MODEL = "checkpoint.safetensors", "model.safetensors"
 
-
-@dataclasses.dataclass
-class StepResult:
-    """Figures of one step: losses, and the accepted part of the pseudo-labels."""
-
-    supervised: float
-    self_supervised: float
-    accepted: float
+# What may change between two starts of one run: where and how it computes, not what.
+_RUNTIME = (
+    "accelerator", "threads", "compile", "log_interval_s", "checkpoint_interval_s",
+)  # fmt: skip
+_AGREE_EVERY = 10
+"""Steps between agreements of several processes on whether to end."""
 
 
 class Trainer:
     """Trains one network.
 
     Args:
-        sources: views in memory.
+        fabric: device, precision and processes.
+        sources: views.
         keypoints: names, in the order of the maps.
         params: the run's parameters.
         out: folder of the run; ``checkpoint.safetensors`` there is resumed.
-        info: facts that go into the checkpoint.
-        say: where progress lines go.
+        info: facts that go into the checkpoint; those under ``data`` must agree on resuming.
+        say: where lines go.
+        progress: show a bar on a terminal, and write TensorBoard's files.
 
     Raises:
-        ConfigurationError: the folder holds a run with other parameters.
+        ConfigurationError: the folder holds a run with other parameters or data.
     """
 
     def __init__(
         self,
+        fabric: Fabric,
         sources: Sources,
         keypoints: list[str],
         params: TrainingParameters,
         out: Path,
         info: dict[str, Any],
         say: Say = print,
+        progress: bool = True,
     ) -> None:
-        self._sources, self._keypoints, self._params = sources, keypoints, params
-        self.path = out / "checkpoint.safetensors"
-        self._info, self._say = info, say
-        self._swap = mirror_names(keypoints)
-        self._prior = (
-            ShapePrior.from_points(sources.points, params.shape_tolerance_m)
-            if params.shape != "none"
-            else None
-        )
-        torch.set_num_threads(params.threads)
-        torch.use_deterministic_algorithms(True)
-        self.model = make_network(params, len(keypoints))
-        self.ema = make_network(params, len(keypoints)).eval()
+        self._fabric, self._keypoints, self._params = fabric, keypoints, params
+        self._out, self._info, self._say, self._progress = out, info, say, progress
+        self.path, self.model_path = out / CHECKPOINT, out / MODEL
+        device = fabric.device
+        self.model = make_network(params, len(keypoints)).to(device)
+        self.ema = make_network(params, len(keypoints)).to(device).eval()
         self._optimiser = _make_optimiser(self.model, params)
         self.step = 0
+        self._best: dict[str, Any] = {}
         if self.path.exists():
             self._resume(Checkpoint.load(self.path))
+        self._student, self._teacher, self._stepper = self._prepared()
+        prior = ShapePrior.from_points(sources.points, params.shape_tolerance_m)
+        autocast = autocast_on(device, params)
+        shape = None if params.shape == "none" else prior
+        swap = mirror_names(keypoints)
+        self._objective = Objective(sources, params, swap, shape, autocast, device)
+        self._watch = Watch(sources, keypoints, params, prior, autocast, device)
+        self.schedule = Schedule(params, sources, fabric.global_rank, fabric.world_size)
 
-    def run(self, until: int | None = None) -> None:
-        """Trains to ``until`` (default: the parameters' steps), with progress and checkpoints."""
-        last = self._params.steps if until is None else min(until, self._params.steps)
-        shown = saved = begun = time.monotonic()
-        first = shown_step = self.step
-        recent: list[StepResult] = []
-        while self.step < last:
-            recent.append(self.train_step())
-            now = time.monotonic()
-            if now - shown >= self._params.log_interval_s or self.step == last:
-                rate = (self.step - shown_step) / max(now - shown, 1e-9)
-                left = (last - self.step) * (now - begun) / (self.step - first)
-                self._say(_progress(self.step, last, recent, rate, left))
-                shown, shown_step, recent = now, self.step, []
-            if now - saved >= self._params.checkpoint_interval_s:
-                self.save()
-                saved = time.monotonic()
-        self.save()
+    @property
+    def finished(self) -> bool:
+        """Whether all steps are done."""
+        return self.step >= self._params.steps
 
-    def train_step(self) -> StepResult:
+    def run(self, until: int | None = None, stop: Stop | None = None) -> None:
+        """Trains to ``until`` (default: the parameters' steps) or until ``stop`` asks to end."""
+        params, stop = self._params, stop or Stop()
+        last = params.steps if until is None else min(until, params.steps)
+        if self.step >= last and not (self.finished and not self.model_path.exists()):
+            return
+        monitor = self._monitor()
+        saved = time.monotonic()
+        try:
+            while self.step < last and not self._must_end(stop):
+                plan = self.schedule.plan(self.step)
+                losses = self.train_step()
+                if monitor is not None:
+                    monitor.step(self.step, losses, plan.learning_rate, plan.self_weight)
+                if self._guards_are_due():
+                    self._look(monitor)
+                if time.monotonic() - saved >= params.checkpoint_interval_s:
+                    self.save()
+                    saved = time.monotonic()
+            self.save()
+        finally:
+            if monitor is not None:
+                monitor.close()
+
+    def train_step(self) -> Losses:
         """One optimiser step."""
-        params, step = self._params, self.step
-        rng = np.random.default_rng((params.seed, step))
-        strength = self._self_weight(step)
-        unlabelled = self._draw_unlabelled(step) if strength > 0 else []
-        # Before pseudo-labels exist, labels fill the whole batch.
-        extra = 0 if unlabelled else params.unlabelled_samples
-        labelled = rng.integers(len(self._sources.labelled), size=params.labelled_samples + extra)
-        first = make_batch([self._sources.labelled[i] for i in labelled], params, rng)
-        points = torch.from_numpy(self._sources.points[labelled]).float()
-        second = make_batch(unlabelled, params, rng) if unlabelled else None
+        params, plan = self._params, self.schedule.plan(self.step)
         for group in self._optimiser.param_groups:
-            group["lr"] = params.learning_rate * _rate(step, params.steps)
+            group["lr"] = plan.learning_rate
         self.model.train()
-        logits = self._forward(first, second)
-        count = len(labelled)
-        supervised = supervised_loss(logits[:count], points, first.cameras, params.sigma_px)
-        loss, own, accepted = supervised, torch.zeros(()), 0.0
-        if second is not None:
-            own, accepted = self._self_loss(logits[count:], second, unlabelled)
-            loss = supervised + strength * own
-        self._optimiser.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(self.model.parameters(), 10.0 * math.sqrt(count))
-        self._optimiser.step()
-        self._average(step)
+        if params.compile:
+            torch.compiler.cudagraph_mark_step_begin()
+        losses = self._objective.losses(plan, self._student, self._teacher)
+        self._stepper.zero_grad(set_to_none=True)
+        self._fabric.backward(losses.total)
+        if params.clip_norm > 0:
+            torch.nn.utils.clip_grad_norm_(self.model.parameters(), params.clip_norm)
+        self._stepper.step()
+        if self._fabric.world_size > 1:
+            shared_mean_([b for b in self.model.buffers() if b.is_floating_point()])
+        self._average()
         self.step += 1
-        return StepResult(supervised.item(), own.item(), accepted)
+        return losses
 
     def save(self) -> None:
-        """Writes the checkpoint."""
-        tensors = {f"model.{k}": v for k, v in self.model.state_dict().items()}
-        tensors |= {f"ema.{k}": v for k, v in self.ema.state_dict().items()}
-        for index, moments in self._optimiser.state_dict()["state"].items():
-            tensors |= {f"optimiser.{index}.{k}": v for k, v in moments.items()}
-        Checkpoint(self._params, self._keypoints, self.step, tensors, self._info).save(self.path)
+        """Writes the checkpoint, atomically; the first of several processes does it."""
+        if self._fabric.is_global_zero:
+            tensors = _named("model", self.model) | _named("ema", self.ema)
+            for index, moments in self._optimiser.state_dict()["state"].items():
+                tensors |= {f"optimiser.{index}.{k}": v for k, v in moments.items()}
+            progress = {"best": self._best}
+            Checkpoint(
+                self._params, self._keypoints, self.step, tensors, self._info, progress
+            ).save(self.path)
+
+    def _guards_are_due(self) -> bool:
+        interval = self._params.guard_interval
+        return self.finished or (interval > 0 and self.step % interval == 0)
+
+    def _look(self, monitor: Monitor | None) -> None:
+        """Asks the guards; the best score so far becomes ``model.safetensors``."""
+        if not self._fabric.is_global_zero:
+            return
+        look = self._watch.look(self.ema)
+        if monitor is not None:
+            monitor.look(self.step, look)
+        score = look.report.score if math.isfinite(look.report.score) else 1e9
+        if score > self._best.get("score", math.inf):
+            return
+        self._best = {
+            "score": score,
+            "step": self.step,
+            "findings": [str(finding) for finding in look.report.findings],
+        }
+        info = {**self._info, "guards": self._best}
+        Checkpoint(self._params, self._keypoints, self.step, _named("ema", self.ema), info).save(
+            self.model_path
+        )
+
+    def _must_end(self, stop: Stop) -> bool:
+        """All processes end at the same step: one that has to, takes the others along."""
+        if self._fabric.world_size == 1:
+            return stop.asked
+        if self.step % _AGREE_EVERY:
+            return False
+        return bool(self._fabric.strategy.reduce_boolean_decision(stop.asked, all=False))
+
+    def _monitor(self) -> Monitor | None:
+        if not self._fabric.is_global_zero:
+            return None
+        params = self._params
+        return Monitor(
+            params.stage,
+            self._out / "tensorboard" if self._progress else None,
+            self.step,
+            params.steps,
+            params.log_interval_s,
+            self._progress,
+            self._say,
+        )
+
+    def _prepared(self) -> tuple[nn.Module, nn.Module, Any]:
+        """The networks and the optimiser as Fabric runs them; compiled on request."""
+        student: Any = self.model
+        teacher: Any = self.ema
+        if self._params.compile:
+            mode = "reduce-overhead" if self._fabric.device.type == "cuda" else "default"
+            student, teacher = (torch.compile(x, mode=mode) for x in (student, teacher))
+        student, stepper = self._fabric.setup(student, self._optimiser)
+        return student, teacher, stepper
 
     def _resume(self, checkpoint: Checkpoint) -> None:
-        if checkpoint.params != self._params or checkpoint.keypoints != self._keypoints:
+        ours, theirs = (
+            {k: v for k, v in dataclasses.asdict(p).items() if k not in _RUNTIME}
+            for p in (self._params, checkpoint.params)
+        )
+        other = sorted(k for k in ours if ours[k] != theirs[k])
+        if checkpoint.keypoints != self._keypoints:
+            other.append("keypoints")
+        if checkpoint.info.get("data") != self._info.get("data"):
+            other.append("data")
+        if other:
             raise ConfigurationError(
-                f"{self.path} is of a run with other parameters: choose another folder"
+                f"{self.path} is of a run with other parameters ({', '.join(other)}): choose "
+                "another folder"
             )
         self.step = checkpoint.step
+        self._best = checkpoint.progress.get("best", {})
         state: dict[int, dict[str, Tensor]] = {}
-        model, ema = {}, {}
+        parts: dict[str, dict[str, Tensor]] = {"model": {}, "ema": {}}
         for name, value in checkpoint.tensors.items():
             kind, rest = name.split(".", 1)
             if kind == "optimiser":
                 index, moment = rest.split(".")
                 state.setdefault(int(index), {})[moment] = value
             else:
-                (model if kind == "model" else ema)[rest] = value
-        self.model.load_state_dict(model)
-        self.ema.load_state_dict(ema)
+                parts[kind][rest] = value
+        self.model.load_state_dict(parts["model"])
+        self.ema.load_state_dict(parts["ema"])
         head = self._optimiser.state_dict()
         self._optimiser.load_state_dict({**head, "state": state})
-        self._say(f"resumed at step {self.step}")
+        self._say(f"{self._params.stage}: resumed at step {self.step}")
 
-    def _self_weight(self, step: int) -> float:
-        params = self._params
-        if step < params.warmup_steps or not self._sources.unlabelled:
-            return 0.0
-        ramp = (step - params.warmup_steps + 1) / max(params.ramp_steps, 1)
-        return params.self_weight * min(1.0, ramp)
-
-    def _draw_unlabelled(self, step: int) -> list[list[View]]:
-        """The next samples of a walk that visits all of them before it repeats one."""
-        size, total = self._params.unlabelled_samples, len(self._sources.unlabelled)
-        chosen = []
-        for position in range(step * size, (step + 1) * size):
-            turn, place = divmod(position, total)
-            order = np.random.default_rng((self._params.seed, 1 << 20, turn)).permutation(total)
-            chosen.append(self._sources.unlabelled[order[place]])
-        return chosen
-
-    def _forward(self, first: Batch, second: Batch | None) -> Tensor:
-        """Logits (S, C, K, H, W) of both parts in one batch, mirrored maps renamed back."""
-        parts = [first] if second is None else [first, second]
-        images = torch.cat([part.images for part in parts])
-        mirrored = torch.cat([part.mirrored for part in parts])
-        batch = images.flatten(0, 1).to(memory_format=torch.channels_last)
-        with torch.autocast("cpu", torch.bfloat16, enabled=use_bf16(self._params)):
-            logits = self.model(batch)
-        logits = logits.float().contiguous().view(*images.shape[:2], *logits.shape[1:])
-        return torch.where(mirrored[..., None, None, None], logits[:, :, self._swap], logits)
-
-    def _self_loss(
-        self, logits: Tensor, batch: Batch, samples: list[list[View]]
-    ) -> tuple[Tensor, float]:
-        params = self._params
-        if not params.teacher:
-            loss, _ = self_supervised_loss(
-                logits, batch.cameras, params.sigma_px, params.alpha, params.beta
-            )
-            return loss, 1.0
-        angles = tuple(2 * math.pi * i / params.teacher_turns for i in range(params.teacher_turns))
-        plain = make_batch(samples, params, None, angles)
-        maps = softmax_maps(self.ema, plain.images, use_bf16(params))
-        proposal = propose(maps, plain.cameras, self._prior, params, params.teacher_turns)
-        loss = projected_kl(
-            logits, proposal.points, batch.cameras, params.sigma_px, proposal.weight
-        )
-        return loss, float((proposal.weight > 0).float().mean())
-
-    def _average(self, step: int) -> None:
+    @torch.no_grad()
+    def _average(self) -> None:
         """Moves the averaged weights; early steps count more, so that the average starts warm."""
-        decay = min(self._params.ema_decay, (1 + step) / (10 + step))
-        with torch.no_grad():
-            pairs = zip(
-                self.ema.state_dict().values(), self.model.state_dict().values(), strict=True
-            )
-            for mean, value in pairs:
-                if mean.dtype.is_floating_point:
-                    mean.lerp_(value, 1 - decay)
-                else:
-                    mean.copy_(value)
+        decay = min(self._params.ema_decay, (1 + self.step) / (10 + self.step))
+        pairs = list(zip(_values(self.ema), _values(self.model), strict=True))
+        moved = [(mean, value) for mean, value in pairs if mean.is_floating_point()]
+        torch._foreach_lerp_([m for m, _ in moved], [v for _, v in moved], 1 - decay)
+        for mean, value in pairs:
+            if not mean.is_floating_point():
+                mean.copy_(value)
 
 
-def _make_optimiser(model: KeypointNetwork, params: TrainingParameters) -> torch.optim.Optimizer:
+def _values(network: nn.Module) -> list[Tensor]:
+    return [*network.parameters(), *network.buffers()]
+
+
+def _named(kind: str, network: nn.Module) -> dict[str, Tensor]:
+    return {f"{kind}.{name}": value for name, value in network.state_dict().items()}
+
+
+def _make_optimiser(model: nn.Module, params: TrainingParameters) -> torch.optim.Optimizer:
+    """Adam. Its weight_decay adds lambda w to the gradient: the exact gradient of the L2 term."""
     weights = [p for p in model.parameters() if p.ndim > 1]
     others = [p for p in model.parameters() if p.ndim <= 1]
-    return torch.optim.AdamW(
+    return torch.optim.Adam(
         [
             {"params": weights, "weight_decay": params.weight_decay},
             {"params": others, "weight_decay": 0.0},
         ],
         lr=params.learning_rate,
+        fused=True,
     )
 
 
-def _rate(step: int, steps: int) -> float:
-    """Linear warm-up, then a cosine to a hundredth."""
-    if step < _LEARNING_WARMUP:
-        return (step + 1) / _LEARNING_WARMUP
-    done = (step - _LEARNING_WARMUP) / max(1, steps - _LEARNING_WARMUP)
-    return _FINAL_RATE + (1 - _FINAL_RATE) * 0.5 * (1 + math.cos(math.pi * done))
+@contextlib.contextmanager
+def deterministic() -> Iterator[None]:
+    """Deterministic algorithms inside, as before outside.
 
-
-def _progress(step: int, last: int, recent: list[StepResult], rate: float, left: float) -> str:
-    def mean(values: Callable[[StepResult], float]) -> float:
-        return sum(map(values, recent)) / len(recent)
-
-    return (
-        f"step {step}/{last}  labels {mean(lambda r: r.supervised):.3f}  "
-        f"self {mean(lambda r: r.self_supervised):.3f}  "
-        f"accepted {100 * mean(lambda r: r.accepted):.0f} %  "
-        f"{rate:.2f} steps/s  {left / 60:.1f} min left"
-    )
+    On a GPU an operation without a deterministic kernel warns and goes on.
+    """
+    before = torch.are_deterministic_algorithms_enabled()
+    filled = torch.utils.deterministic.fill_uninitialized_memory
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(True, warn_only=torch.cuda.is_available())
+    torch.utils.deterministic.fill_uninitialized_memory = False
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before)
+        torch.utils.deterministic.fill_uninitialized_memory = filled
