@@ -57,16 +57,28 @@ def noise(rng: np.random.Generator, width: int, height: int, cell_px: float) -> 
 def grain(image: Image, rng: np.random.Generator, amount: float, cell_px: float = 40.0) -> Image:
     """The image with brightness that varies by up to ``amount`` (0..1): blotches and fine grain."""
     height, width = image.shape[:2]
-    blotches = noise(rng, width, height, cell_px) - 0.5
-    fine = rng.normal(0, 0.25, (height, width))
-    factor = 1 + amount * (blotches + fine)
-    return np.clip(image * factor[..., None], 0, 255).astype(np.uint8)
+    blotches = noise(rng, width, height, cell_px).astype(np.float32) - np.float32(0.5)
+    fine = rng.standard_normal((height, width), np.float32) * np.float32(0.25)
+    return scaled(image, 1 + np.float32(amount) * (blotches + fine))
+
+
+def scaled(image: Image, factor: Array) -> Image:
+    """The image with each texel's brightness times a factor (H, W)."""
+    bright = image * np.asarray(factor, np.float32)[..., None]
+    return np.clip(bright, 0, 255).astype(np.uint8)
 
 
 def blend(image: Image, colour: Colour, share: Array) -> Image:
     """The image with a colour laid over it by a mask (H, W) of shares 0..1."""
-    share = np.clip(share, 0, 1)[..., None]
-    return (image * (1 - share) + np.array(colour, float) * share).round().astype(np.uint8)
+    result = image.copy()
+    rows, columns = (np.flatnonzero((share > 0).any(axis=axis)) for axis in (1, 0))
+    if len(rows) == 0:
+        return result
+    part = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    weight = np.clip(share[part], 0, 1).astype(np.float32)[..., None]
+    laid = image[part] * (1 - weight) + np.array(colour, np.float32) * weight
+    result[part] = laid.round().astype(np.uint8)
+    return result
 
 
 def write(
