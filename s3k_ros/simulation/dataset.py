@@ -7,34 +7,17 @@ import contextlib
 import dataclasses
 import hashlib
 import sys
-from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
-
-from tqdm import tqdm
 
 from s3k_ros.errors import ConfigurationError
 from s3k_ros.results import source_commit
 from s3k_ros.simulation import dataset_options
 from s3k_ros.simulation.fox_samples import FoxRenderer
 from s3k_ros.simulation.object_scene import ObjectSceneRenderer, ObjectSceneSpec
-from s3k_ros.simulation.sample import Sample
-from s3k_ros.training.dataset import DatasetWriter
-
-# Samples that may wait to be encoded: more would only fill memory when the disk is slow.
-_WAITING = 16
-
-
-@dataclasses.dataclass(frozen=True)
-class Shot:
-    """A sample on its way into a dataset: whether its clicks count, its seed and segment."""
-
-    sample: Sample
-    labelled: bool
-    seed: int
-    segment: int
+from s3k_ros.simulation.pipeline import Shot, ahead, write_shots
+from s3k_ros.training.dataset_writer import DatasetWriter
 
 
 def render_object_dataset(
@@ -68,19 +51,27 @@ def render_object_dataset(
     count = _checked_count(labelled, unlabelled, label_every)
     step = label_every or 1
 
-    def shots(renderer: ObjectSceneRenderer) -> Iterator[Shot]:
-        for i in range(count):
-            clicked = i % step == 0 and i // step < labelled
-            yield Shot(renderer.sample(seed + i), clicked, seed + i, i)
+    def clicked(i: int) -> bool:
+        return i % step == 0 and i // step < labelled
 
     info = {"seed": seed, **describe(spec), "commit": source_commit(), **(meta or {})}
     with contextlib.closing(ObjectSceneRenderer(spec)) as renderer:
+        writer = writer_of(renderer, out, info, image_format)
         write_shots(
-            shots(renderer),
-            writer_of(renderer, out, info, image_format),
+            object_shots(renderer, range(seed + len(writer), seed + count), clicked, seed),
+            writer,
             count if progress else None,
             by_object=len(spec.objects) > 1 and not spec.together,
         )
+
+
+def object_shots(
+    renderer: ObjectSceneRenderer, seeds: range, clicked: Callable[[int], bool], first: int
+) -> Iterator[Shot]:
+    """The samples of seeds; ``clicked`` tells which, counted from seed ``first``, have clicks."""
+    for plan in ahead(renderer.planner.plan, seeds):
+        i = plan.seed - first
+        yield Shot(renderer.shoot(plan, clicked(i)), clicked(i), plan.seed, i)
 
 
 def render_fox_dataset(
@@ -109,16 +100,18 @@ def render_fox_dataset(
     if not 1 <= timesteps <= 1000:
         raise ConfigurationError(f"timesteps = {timesteps} must be within 1..1000")
 
-    def shots(renderer: FoxRenderer) -> Iterator[Shot]:
-        for i in range(count):
+    def shots(renderer: FoxRenderer, done: int) -> Iterator[Shot]:
+        for i in range(done // timesteps, count):
             many = renderer.timesteps(seed + i, timesteps) if timesteps > 1 else None
             for step, sample in enumerate(many or [renderer.sample(seed + i)]):
-                yield Shot(sample, i < labelled and step == 0, seed + i, i)
+                if i * timesteps + step >= done:
+                    yield Shot(sample, i < labelled and step == 0, seed + i, i)
 
     info = {"seed": seed, "family": family, "timesteps": timesteps, "commit": source_commit()}
     with contextlib.closing(FoxRenderer(family, width)) as renderer:
         writer = writer_of(renderer, out, {**info, **(meta or {})}, image_format)
-        write_shots(shots(renderer), writer, count * timesteps if progress else None)
+        total = count * timesteps if progress else None
+        write_shots(shots(renderer, len(writer)), writer, total)
 
 
 def writer_of(
@@ -127,43 +120,10 @@ def writer_of(
     info: Mapping[str, Any],
     image_format: str = "jpg",
 ) -> DatasetWriter:
-    """A writer for a renderer's samples."""
-    # The writer's own default is JPEG.
-    options = {} if image_format == "jpg" else {"image_format": image_format}
+    """A writer for a renderer's samples; it goes on with a dataset that was interrupted."""
     names = list(renderer.camera_names)
-    return DatasetWriter(out, renderer.object_id, renderer.names, names, info, **options)
-
-
-def write_shots(
-    shots: Iterable[Shot], writer: DatasetWriter, total: int | None, by_object: bool = False
-) -> None:
-    """Writes samples while the next ones are rendered: encoding runs in a thread of its own.
-
-    ``total`` is the number of shots for the progress bar, None for no bar; ``by_object`` keeps
-    which object each sample shows.
-    """
-    waiting: deque[Future[int]] = deque()
-    bar = tqdm(shots, total=total, unit="sample", disable=total is None, mininterval=1)
-    with writer, ThreadPoolExecutor(1) as pool:
-        for shot in bar:
-            waiting.append(pool.submit(_add, writer, shot, by_object))
-            if len(waiting) > _WAITING:
-                waiting.popleft().result()
-        for written in waiting:
-            written.result()
-
-
-def _add(writer: DatasetWriter, shot: Shot, by_object: bool) -> int:
-    sample = shot.sample
-    more = {"object_name": sample.object_name} if by_object else {}
-    return writer.add(
-        sample.images,
-        sample.cameras,
-        sample.clicks if shot.labelled else None,
-        sample.keypoints,
-        seed=shot.seed,
-        segment=shot.segment,
-        **more,
+    return DatasetWriter(
+        out, renderer.object_id, renderer.names, names, info, image_format=image_format, resume=True
     )
 
 

@@ -11,7 +11,7 @@ from s3k_ros.errors import ConfigurationError
 from s3k_ros.simulation import surroundings
 from s3k_ros.simulation.generators import box
 from s3k_ros.simulation.mesh import MeshObject
-from s3k_ros.simulation.object_scene import ObjectSceneSpec
+from s3k_ros.simulation.object_spec import ObjectSceneSpec
 from s3k_ros.simulation.random_rig import RandomRig
 
 DEFAULT_SHOES = 12

@@ -7,12 +7,13 @@ What a scene does not show lies in a group that is not drawn, so nothing is ever
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import mujoco
 import numpy as np
 from numpy.typing import NDArray
 
+from s3k_ros.geometry.camera import Camera
 from s3k_ros.simulation.layout import Placed
 from s3k_ros.simulation.mesh import MeshObject
 from s3k_ros.simulation.random_rig import RandomRig
@@ -83,19 +84,27 @@ class ObjectModel:
         self.model.geom_pos[self._table, :2] = offset_m
         self.model.geom_quat[self._table] = [math.cos(yaw_rad / 2), 0, 0, math.sin(yaw_rad / 2)]
 
-    def set_objects(self, placed: dict[int, Placed], tints: dict[int, float]) -> None:
-        """Shows objects at their poses, with a brightness each, and hides all others."""
+    def set_objects(self, placed: Mapping[int, Placed], brightness: Mapping[int, float]) -> None:
+        """Shows objects at their poses, with a brightness each (0..1), and hides all others."""
         self.model.geom_group[self._geoms] = HIDDEN
         for i, pose in placed.items():
             self.model.geom_group[self._geoms[i]] = SHOWN
-            self.model.mat_rgba[self._materials[i], :3] = tints.get(i, 1.0)
+            self.model.mat_rgba[self._materials[i], :3] = brightness[i]
             self.data.mocap_pos[self._mocap[i]] = pose.position
             mujoco.mju_mat2Quat(self.data.mocap_quat[self._mocap[i]], pose.rotation.ravel())
 
     def update(self) -> None:
-        """Brings the state up to date after the scene was changed."""
+        """Brings the state up to date after the scene was changed; cameras are set afterwards."""
         mujoco.mj_kinematics(self.model, self.data)
         mujoco.mj_camlight(self.model, self.data)
+
+    def set_cameras(self, cameras: Sequence[Camera]) -> None:
+        """Puts the cameras, in the rig's order, at their poses."""
+        for i, camera in enumerate(cameras):
+            pose = camera.base_from_camera
+            self.data.cam_xpos[i] = pose.translation
+            # Optical frames look along +z with y down, MuJoCo's along -z with y up.
+            self.data.cam_xmat[i] = (pose.rotation * [1.0, -1.0, -1.0]).ravel()
 
     def hidden(self, eye: Array, point: Array, slack_m: float) -> bool:
         """Whether something stands between an eye and a point, both (3,), m.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import colorsys
+import dataclasses
 
 import cv2
 import mujoco
@@ -54,15 +55,40 @@ def table_texture(rng: np.random.Generator, family: str, size_px: int = TABLE_PX
     return (np.clip(colour, 0, 1) * 255).astype(np.uint8)
 
 
-def light_scene(model: mujoco.MjModel, rng: np.random.Generator, family: str) -> None:
-    """Light 0 from a side that is the family's own, and a random ambient part, in place."""
+@dataclasses.dataclass(frozen=True)
+class Light:
+    """A lamp far away and the light of the room.
+
+    Attributes:
+        direction: (3,) in which the lamp shines, base frame.
+        diffuse: (3,) of the lamp, RGB in 0..1.
+        ambient, headlight: of the room, 0..1.
+    """
+
+    direction: Array
+    diffuse: Array
+    ambient: float
+    headlight: float
+
+    def shine(self, model: mujoco.MjModel) -> None:
+        """Lights a model, in place; its light 0 is the lamp."""
+        model.light_dir[0] = self.direction
+        model.light_diffuse[0] = self.diffuse
+        model.vis.headlight.ambient[:] = self.ambient
+        model.vis.headlight.diffuse[:] = self.headlight
+
+
+def draw_light(rng: np.random.Generator, family: str) -> Light:
+    """A random light; the side that it comes from is the family's own."""
     azimuth = 2 * np.pi / 3 * (family_index(family) + rng.uniform(0, 1))
     tilt = rng.uniform(0.1, 0.9)
     across = np.array([np.cos(azimuth), np.sin(azimuth)]) * np.sin(tilt)
-    model.light_dir[0] = [*across, -np.cos(tilt)]
-    model.light_diffuse[0] = rng.uniform(0.3, 0.6) * rng.uniform(0.9, 1.0, 3)
-    model.vis.headlight.ambient[:] = rng.uniform(0.25, 0.45)
-    model.vis.headlight.diffuse[:] = rng.uniform(0.2, 0.4)
+    return Light(
+        direction=np.array([*across, -np.cos(tilt)]),
+        diffuse=rng.uniform(0.3, 0.6) * rng.uniform(0.9, 1.0, 3),
+        ambient=rng.uniform(0.25, 0.45),
+        headlight=rng.uniform(0.2, 0.4),
+    )
 
 
 def _noise(rng: np.random.Generator, size: int, cells: tuple[int, int]) -> Array:
