@@ -38,7 +38,7 @@ CHECKPOINT, MODEL = "checkpoint.safetensors", "model.safetensors"
 
 # What may change between two starts of one run: where and how it computes, not what.
 _RUNTIME = (
-    "accelerator", "threads", "compile", "log_interval_s", "checkpoint_interval_s",
+    "accelerator", "threads", "precision", "compile", "log_interval_s", "checkpoint_interval_s",
 )  # fmt: skip
 _AGREE_EVERY = 10
 """Steps between agreements of several processes on whether to end."""
