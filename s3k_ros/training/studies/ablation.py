@@ -10,16 +10,26 @@ import numpy as np
 
 from s3k_ros.training.studies import scenes
 from s3k_ros.training.studies.checks import Check, Claim, at_least
-from s3k_ros.training.studies.records import SEED, Record, number, over_seeds, ratios, select
+from s3k_ros.training.studies.records import (
+    SEED,
+    Record,
+    Spread,
+    number,
+    over_seeds,
+    ratios,
+    select,
+    spread,
+    values,
+)
 from s3k_ros.training.studies.scales import GRIDS, RIGID, S3K, Scale, stage
 from s3k_ros.training.studies.specs import Choice, Run, RunSpec
 from s3k_ros.training.studies.study import Analysis, Plot, Study, Table
-from s3k_ros.training.studies.tables import column, table, usual_columns
+from s3k_ros.training.studies.tables import column, logarithmic_y, nothing, table, usual_columns
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-BEST, PLAIN, ALONE = "best", "s3k", "labels alone"
+BEST, PLAIN = "best", "s3k"
 # What is taken away from the best configuration, one at a time.
 WITHOUT: Mapping[str, Mapping[str, Any]] = {
     "teacher": {"teacher": False},
@@ -120,9 +130,7 @@ def _checks(records: Sequence[Record], longest: Sequence[Record], steps: int) ->
     return tuple(found)
 
 
-def _seconds(records: Sequence[Record]) -> Any:
-    from s3k_ros.training.studies.records import spread
-
+def _seconds(records: Sequence[Record]) -> Spread:
     return spread([r.figures.get("train_seconds", math.nan) for r in records])
 
 
@@ -166,12 +174,15 @@ def _bars(records: Sequence[Record]) -> Any:
 
 def _over_time(records: Sequence[Record]) -> Any:
     def draw(axes: Axes) -> None:
+        if not np.isfinite(values(records, "median_mm")).any():
+            nothing(axes)
+            return
         for name, colour in ((BEST, "#1b6ca8"), (PLAIN, "#d1495b")):
             own = [r for r in select(records, method=name) if np.isfinite(r.value("median_mm"))]
             if own:
                 times = [r.figures["train_seconds"] for r in own]
                 axes.scatter(times, [r.value("median_mm") for r in own], color=colour, label=name)
-        axes.set_yscale("log")
+        logarithmic_y(axes)
         axes.set_xlabel("training (s)")
         axes.set_ylabel("median error (mm)")
         if axes.get_legend_handles_labels()[0]:

@@ -15,7 +15,7 @@ from s3k_ros.training.studies.records import Record, over_seeds, ratios
 from s3k_ros.training.studies.scales import GRIDS, SHOES, Scale, stage
 from s3k_ros.training.studies.specs import Choice, Run, RunSpec
 from s3k_ros.training.studies.study import Analysis, Plot, Study, Table
-from s3k_ros.training.studies.tables import column, table
+from s3k_ros.training.studies.tables import column, logarithmic_y, table
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -171,7 +171,7 @@ def _rms(records: Sequence[Record]) -> Any:
             axes.plot(counts, ours, "o-", color=colour, label=f"ours, {label}")
             paper = [PAPER[n][place] for n in PAPER]
             axes.plot(list(PAPER), paper, "x--", color=colour, alpha=0.6, label=f"paper, {label}")
-        axes.set_yscale("log")
+        logarithmic_y(axes)
         axes.set_xticks(counts)
         axes.set_xlabel("shoes trained on")
         axes.set_ylabel("RMS error (px at 128 px)")

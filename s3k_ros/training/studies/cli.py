@@ -105,7 +105,7 @@ class _Progress:
     """A bar, and a line for each job that ends."""
 
     def __init__(self, name: str) -> None:
-        self._bar = tqdm(total=0, desc=name, unit="job", dynamic_ncols=True)
+        self._bar = tqdm(total=0, desc=name, unit="job", dynamic_ncols=True, disable=None)
 
     def __enter__(self) -> _Progress:
         return self
@@ -125,4 +125,4 @@ class _Progress:
                 text += f"  {name} {found['median_mm']:.1f} mm"
         if outcome.message:
             text += f"  {outcome.message}"
-        self._bar.write(text)
+        tqdm.write(text)

@@ -15,7 +15,7 @@ from s3k_ros.training.studies.records import Record, over_seeds, ratios, select
 from s3k_ros.training.studies.scales import GRIDS, RIGID, S3K, Scale, stage
 from s3k_ros.training.studies.specs import Choice, Run, RunSpec
 from s3k_ros.training.studies.study import Analysis, Plot, Study
-from s3k_ros.training.studies.tables import curves, table
+from s3k_ros.training.studies.tables import curves, logarithmic_y, nothing, table
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -201,12 +201,14 @@ def _by_total(records: Sequence[Record]) -> Any:
             labels, total = _sizes(cell)
             if np.isfinite(error):
                 points.append((total, error, labels / total))
-        if points:
-            total, error, part = zip(*points, strict=True)
-            shown = axes.scatter(total, error, c=part, cmap="viridis", s=60, vmin=0, vmax=1)
-            axes.figure.colorbar(shown, ax=axes, label="labelled part")
+        if not points:
+            nothing(axes)
+            return
+        total, error, part = zip(*points, strict=True)
+        shown = axes.scatter(total, error, c=part, cmap="viridis", s=60, vmin=0, vmax=1)
+        axes.figure.colorbar(shown, ax=axes, label="labelled part")
         axes.set_xscale("log")
-        axes.set_yscale("log")
+        logarithmic_y(axes)
         axes.set_xlabel("labelled and unlabelled samples")
         axes.set_ylabel("median error (mm)")
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from s3k_ros.training.studies.jobs import Status
+from s3k_ros.training.studies.specs import plain
 
 SEED = "seed"
 MAIN = "test"
@@ -48,7 +49,7 @@ class Record:
     @property
     def name(self) -> str:
         """``labels=10 seed=1``."""
-        return " ".join(f"{k}={v}" for k, v in self.cell.items())
+        return " ".join(f"{k}={plain(v)}" for k, v in self.cell.items())
 
 
 @dataclass(frozen=True)

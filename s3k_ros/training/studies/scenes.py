@@ -28,7 +28,7 @@ def box_test(scale: Scale) -> tuple[tuple[str, Part], ...]:
 
 
 def shifting_box(scale: Scale) -> Data:
-    """The box among distractors that change from epoch to epoch; a part is an epoch."""
+    """The box among the same few distractors for an epoch, then others; a part is an epoch."""
     shift, weight = GRIDS["domain-shift"][scale.name], GRIDS["lambda"][scale.name]
     epochs = shift["epochs"]
     pool = max(_largest(shift["labelled"]), math.ceil(_largest(weight["labelled"]) / epochs))
@@ -44,6 +44,7 @@ def shifting_box(scale: Scale) -> Data:
                 image_px=scale.image_px,
                 distractors=shift["distractors"],
                 distractor_family=f"{EPOCH_FAMILIES}{epoch}",
+                distractor_pool=shift["distractors"],
             )
             for epoch in range(epochs)
         )

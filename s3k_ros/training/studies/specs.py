@@ -36,6 +36,7 @@ class Part:
         family: "train", "dev" or "test": textures of table, lights; shoes and fox's neighbours.
         distractors: other objects in a scene.
         distractor_family: "" for the family's, or "epoch<n>".
+        distractor_pool: different distractors in all scenes together; 0: many.
         timesteps: samples a scene (fox): the arm moves, the scene does not.
     """
 
@@ -47,6 +48,7 @@ class Part:
     family: str = "train"
     distractors: int = 0
     distractor_family: str = ""
+    distractor_pool: int = 0
     timesteps: int = 1
 
     def __post_init__(self) -> None:

@@ -104,6 +104,9 @@ def curves(
 
     def draw(axes: Axes) -> None:
         places = sorted({r.cell[x] for r in records if x in r.cell})
+        if not np.isfinite(values(records, figure, test)).any():
+            nothing(axes)
+            return
         shown = positions(places) if logarithmic else {p: float(p) for p in places}
         for i, (label, cell) in enumerate(lines):
             style = {"color": _COLOURS[i % len(_COLOURS)], "marker": _MARKERS[i % len(_MARKERS)]}
@@ -117,7 +120,7 @@ def curves(
                 axes.scatter(*zip(*dots, strict=True), s=12, alpha=0.5, color=style["color"])
         if logarithmic:
             axes.set_xscale("log")
-            axes.set_yscale("log")
+            logarithmic_y(axes)
         axes.set_xticks([shown[p] for p in places], [f"{p:g}" for p in places])
         axes.minorticks_off()
         axes.set_xlabel(x_label or x)
@@ -125,6 +128,22 @@ def curves(
         axes.legend(frameon=False)
 
     return draw
+
+
+def logarithmic_y(axes: Axes) -> None:
+    """A logarithmic axis with plain numbers, 1, 2, 5 and so on."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+
+    axes.set_yscale("log")
+    axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    axes.yaxis.set_minor_locator(NullLocator())
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+
+
+def nothing(axes: Axes) -> None:
+    """Says that there is nothing to draw."""
+    axes.text(0.5, 0.5, "nothing measured", ha="center", transform=axes.transAxes)
+    axes.set_axis_off()
 
 
 def positions(places: Sequence[float]) -> dict[float, float]:
