@@ -11,15 +11,13 @@ from s3k_ros.errors import ConfigurationError
 from s3k_ros.simulation.generators import shoe, shoe_look, shoe_shape
 from s3k_ros.simulation.mesh import MeshObject
 
+MADE = (("train", 0), ("train", 1), ("train", 2), ("test", 3), ("test", 4), ("test", 5))
+
 
 @pytest.fixture(scope="module")
 def made() -> list[MeshObject]:
     """Three shoes a family, all six styles."""
-    return [
-        shoe.make_shoe(s, f)
-        for f, seeds in (("train", (0, 1, 2)), ("test", (3, 4, 5)))
-        for s in seeds
-    ]
+    return [shoe.make_shoe(seed, family) for family, seed in MADE]
 
 
 def _cross(mesh: MeshObject) -> np.ndarray:
@@ -42,13 +40,7 @@ def test_lengths_are_those_of_real_shoes_and_fill_the_range() -> None:
 
 
 def test_meshes_are_as_long_as_their_measures_say(made: list[MeshObject]) -> None:
-    for mesh, (family, seed) in zip(
-        made,
-        itertools.chain(
-            *([(f, s) for s in r] for f, r in (("train", range(3)), ("test", range(3, 6))))
-        ),
-        strict=True,
-    ):
+    for mesh, (family, seed) in zip(made, MADE, strict=True):
         assert shoe.shoe_length(mesh) == pytest.approx(shoe.shoe_shape(seed, family).length_m)
         assert 0.3 < mesh.size[1] / mesh.size[0] < 0.42
         assert 0.095 < mesh.size[2] < 0.2

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.interpolate import CubicSpline, PchipInterpolator
 
+from s3k_ros.simulation.generators import shoe_lacing
 from s3k_ros.simulation.generators.shoe_shape import HEELED, TALL, ShoeShape
 
 Array = NDArray[np.float64]
@@ -78,7 +79,7 @@ def build_form(shape: ShoeShape) -> ShoeForm:
         sole_side=side,
         sole_bottom=np.stack([_spine(side[0]), side[0]]),
         tongue=tongue,
-        laces=tuple(_laces(shape, wall, rim, tongue[0])),
+        laces=tuple(shoe_lacing.laces(shape, shoe_lacing.Seat(wall, rim, tongue[0]))),
         sole_top=top,
         keypoints={"front": side[-2, half], "tongue": tip, "heel": edge[0]},
     )
@@ -291,112 +292,3 @@ def _tongue(shape: ShoeShape, rim: Array) -> tuple[tuple[Array, Array], Array]:
         faces.append(points)
     # Columns run to the right of who looks at a face: along +y from in front, with the tongue up.
     return (faces[0], faces[1][:, ::-1]), line[-1]
-
-
-def tube(line: Array, half_width: float, half_height: float, side: Array) -> Array:
-    """A closed tube about a line (N, 3), elliptic: rows around it, columns along it.
-
-    ``side`` (3,) is the way in which it is ``half_width`` wide, as far as the line allows.
-    """
-    along = np.gradient(line, axis=0)
-    along /= np.linalg.norm(along, axis=1, keepdims=True) + 1e-12
-    over = np.cross(np.broadcast_to(side, line.shape), along)
-    over /= np.linalg.norm(over, axis=1, keepdims=True) + 1e-12
-    side = np.cross(along, over)
-    angle = np.linspace(0, 2 * np.pi, 7)[:, None, None]
-    return np.asarray(
-        line + half_width * np.cos(angle) * side + half_height * np.sin(angle) * over, float
-    )
-
-
-def _on_wall(wall: Array, rim: Array, outer: bool, x: float, t: float) -> Array:
-    """The point of the upper below the rim's point at x, at height t (0 sole, 1 rim)."""
-    half = COLUMNS // 2
-    columns = np.arange(half, COLUMNS + 1)[::-1] if outer else np.arange(half + 1)
-    column = float(np.interp(x, rim[columns, 0], columns))
-    left, row = int(column), t * (WALL_ROWS - 1)
-    right, low = min(left + 1, COLUMNS), min(int(row), WALL_ROWS - 2)
-    line = (1 - column + left) * wall[:, left] + (column - left) * wall[:, right]
-    return np.asarray((1 - row + low) * line[low] + (row - low) * line[low + 1], float)
-
-
-def _laces(shape: ShoeShape, wall: Array, rim: Array, tongue: Array) -> list[Array]:
-    """Bars, crossed laces or straps over the tongue, and a bow."""
-    mouth, throat = shape["mouth_x"], shape["throat_x"]
-    if shape.lacing == "straps":
-        places = np.linspace(mouth + 0.035, throat - 0.05, shape.rows)
-        half = 0.36 * abs(places[1] - places[0])
-        return [_over(wall, rim, tongue, (x, x), (0.62, 0.5), half, 0.006) for x in places]
-    places = np.linspace(mouth + 0.012, throat - 0.02, shape.rows)
-    width, thick = shape["lace"], 0.4 * shape["lace"] + 0.001
-    made = [_over(wall, rim, tongue, (places[-1],) * 2, (0.9, 0.9), width, thick)]
-    for i in range(shape.rows - 1):
-        upper, lower = places[i], places[i + 1]
-        pairs = [(upper, upper)] if shape.lacing == "bars" else [(upper, lower), (lower, upper)]
-        made += [_over(wall, rim, tongue, pair, (0.9, 0.9), width, thick) for pair in pairs]
-    if shape.bow:
-        made += _bow(wall, rim, tongue, float(places[0]), width, thick)
-    return made
-
-
-def _over(
-    wall: Array, rim: Array, tongue: Array, x: tuple[float, float], t: tuple[float, float],
-    half_width: float, half_height: float,
-) -> Array:  # fmt: skip
-    """A tube from the inner side at x[0] over the tongue to the outer side at x[1]."""
-    normal, along = _tongue_axes(tongue, 0.5 * (x[0] + x[1]))
-    lift = (half_height + 0.003) * normal
-    crest = _crest(tongue, 0.5 * (x[0] + x[1])) + lift
-    ends = []
-    for outer in (False, True):
-        steps = np.array([t[outer], 0.5 * (t[outer] + 0.98), 0.98])
-        aside = np.array([0.0, 0.004 if outer else -0.004, 0.0])
-        points = [_on_wall(wall, rim, outer, x[outer], step) + lift + aside for step in steps]
-        points[0] = points[0] - 1.2 * lift
-        ends.append(points)
-    knots = np.stack([*ends[0], crest, *ends[1][::-1]])
-    length = np.concatenate([[0], np.linalg.norm(np.diff(knots, axis=0), axis=1).cumsum()])
-    line = PchipInterpolator(length, knots)(np.linspace(0, length[-1], 13))
-    return tube(line, half_width, half_height, along)
-
-
-def _crest(tongue: Array, x: float) -> Array:
-    """The tongue's outer face in the middle at x."""
-    middle = tongue[:, tongue.shape[1] // 2]
-    order = np.argsort(middle[:, 0])
-    return np.array([np.interp(x, middle[order, 0], middle[order, k]) for k in range(3)])
-
-
-def _tongue_axes(tongue: Array, x: float) -> tuple[Array, Array]:
-    """Unit vectors at the tongue's crest at x: out of it, and up along it."""
-    along = _crest(tongue, x - 0.03) - _crest(tongue, x + 0.03)
-    along /= np.linalg.norm(along)
-    return np.array([along[2], 0.0, -along[0]]), along
-
-
-def _bow(
-    wall: Array, rim: Array, tongue: Array, x: float, half_width: float, half_height: float
-) -> list[Array]:
-    """Two loops, two ends and the knot, lying on the upper."""
-    normal, along = _tongue_axes(tongue, x)
-    knot = _crest(tongue, x) + 3.0 * half_height * normal + 0.003 * normal
-    made = [tube(knot + np.outer([-0.016, 0, 0.016], [0, 1, 0]), half_width, 0.014, along)]
-    for outer in (False, True):
-        away = np.array([0.0, 1.0 if outer else -1.0, 0.0])
-
-        def lying(dx: float, t: float, lift: float, out: float, *, outer: bool = outer) -> Array:
-            point = _on_wall(wall, rim, outer, x + dx, t)
-            aside = 1.0 if outer else -1.0
-            return point + lift * np.array([0.25, 0.0, 0.97]) + [0.0, aside * out, 0.0]
-
-        loop = [knot, knot + 0.03 * away + 0.02 * normal, lying(0.0, 0.72, 0.03, 0.012),
-                lying(0.05, 0.6, 0.03, 0.018), lying(0.09, 0.74, 0.028, 0.008),
-                knot + 0.03 * away + [0.03, 0, 0.0], knot]  # fmt: skip
-        end = [knot, lying(0.05, 0.85, 0.02, 0.0), lying(0.10, 0.6, 0.012, 0.008),
-               lying(0.13, 0.45, 0.008, 0.008)]  # fmt: skip
-        for points, count in ((loop, 15), (end, 8)):
-            knots = np.stack(points)
-            length = np.concatenate([[0], np.linalg.norm(np.diff(knots, axis=0), axis=1).cumsum()])
-            line = CubicSpline(length, knots)(np.linspace(0, length[-1], count))
-            made.append(tube(np.asarray(line, float), 0.8 * half_width, half_height, along))
-    return made
