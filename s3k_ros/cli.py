@@ -44,6 +44,12 @@ COMMANDS = (
     Command(
         ("dataset", "render"), "s3k_ros.simulation.dataset", "render a dataset in simulation", "sim"
     ),
+    Command(
+        ("object",),
+        "s3k_ros.simulation.generators.files",
+        "write the box or shoes as mesh files",
+        "sim",
+    ),
     Command(("dataset", "info"), f"{TOOLS}.info", "what a dataset holds"),
     Command(("dataset", "view"), f"{TOOLS}.view", "contact sheet of a dataset, clicks drawn"),
     Command(("dataset", "check"), f"{TOOLS}.check", "name every fault of a dataset"),

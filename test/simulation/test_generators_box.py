@@ -8,7 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from s3k_ros import cli
 from s3k_ros.errors import ConfigurationError
+from s3k_ros.simulation import dataset_options
 from s3k_ros.simulation.generators import box, files, parts, textures
 from s3k_ros.simulation.mesh import MeshObject
 
@@ -113,6 +115,16 @@ def test_files_of_an_object_are_read_back(made: MeshObject, tmp_path: Path) -> N
     assert set(again.keypoints) == set(made.keypoints)
     for name, point in made.keypoints.items():
         np.testing.assert_allclose(again.keypoints[name], point, atol=2e-6)
+
+
+def test_the_command_writes_what_the_renderer_reads(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["object", "box", "shoe:2", "--family", "test", "--out", str(tmp_path)]) == 0
+    words = capsys.readouterr().out.split()
+    read = dataset_options.load_objects(words[1::4], [Path(word) for word in words[3::4]])
+    assert [mesh.name for mesh in read] == ["box", "shoe_test_2"]
+    assert set(read[1].keypoints) == {"front", "tongue", "heel"}
 
 
 def test_files_into_a_folder_that_cannot_be_made_are_refused(

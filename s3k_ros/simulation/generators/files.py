@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 from pathlib import Path
 
 import cv2
@@ -9,6 +10,8 @@ import numpy as np
 import yaml
 
 from s3k_ros.errors import ConfigurationError
+from s3k_ros.simulation import dataset_options
+from s3k_ros.simulation.generators.shoe_shape import FAMILIES
 from s3k_ros.simulation.mesh import MeshObject
 
 
@@ -56,3 +59,18 @@ def _obj(mesh: MeshObject) -> str:
 
 def _mtl(name: str) -> str:
     return f"newmtl {name}\nKa 1 1 1\nKd 1 1 1\nKs 0 0 0\nmap_Kd {name}.png\n"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of `s3k object`."""
+    parser.add_argument("object", nargs="+", help="box, shoe:SEED, shoes:COUNT or shoes")
+    parser.add_argument("--out", type=Path, required=True, help="folder for the files")
+    parser.add_argument("--family", choices=FAMILIES, default="train", help="of shoes")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Writes generated objects as files; examples for `s3k dataset render --object`."""
+    for mesh in dataset_options.load_objects(args.object, [], args.family):
+        path, keypoints = write_files(mesh, args.out)
+        print(f"--object {path} --keypoints {keypoints}")
+    return 0
