@@ -78,22 +78,23 @@ class Checkpoint:
         )
         return cls(params, head["keypoints"], head["step"], tensors, head["info"], head["progress"])
 
+    def part(self, kind: str) -> dict[str, Tensor]:
+        """The tensors of one kind ("model", "ema" or "optimiser"), by the rest of their names."""
+        prefix = kind + "."
+        return {k[len(prefix) :]: v for k, v in self.tensors.items() if k.startswith(prefix)}
+
     def digest(self) -> str:
         """SHA-256 of the averaged weights."""
         digest = hashlib.sha256()
-        for name in sorted(self.tensors):
-            if name.startswith("ema."):
-                value = self.tensors[name].detach().cpu().contiguous()
-                digest.update(f"{name} {tuple(value.shape)} {value.dtype}".encode())
-                digest.update(value.numpy().tobytes())
+        for name, value in sorted(self.part("ema").items()):
+            digest.update(f"{name} {tuple(value.shape)} {value.dtype}".encode())
+            digest.update(value.detach().cpu().contiguous().numpy().tobytes())
         return digest.hexdigest()
 
     def network(self, which: str = "ema") -> KeypointNetwork:
         """The network with the averaged ("ema") or the last ("model") weights, for inference."""
         network = make_network(self.params, len(self.keypoints))
-        prefix = which + "."
-        state = {k[len(prefix) :]: v for k, v in self.tensors.items() if k.startswith(prefix)}
-        network.load_state_dict(state)
+        network.load_state_dict(self.part(which))
         return network.eval()
 
 

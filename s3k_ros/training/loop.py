@@ -28,7 +28,7 @@ from s3k_ros.training.inference import autocast_on
 from s3k_ros.training.keypoints import mirror_names
 from s3k_ros.training.monitor import Monitor
 from s3k_ros.training.objective import Losses, Objective
-from s3k_ros.training.schedule import Schedule
+from s3k_ros.training.schedule import Plan, Schedule
 from s3k_ros.training.shape_prior import ShapePrior
 from s3k_ros.training.sources import Say, Sources
 from s3k_ros.training.stopping import Stop
@@ -108,7 +108,7 @@ class Trainer:
         try:
             while self.step < last and not self._must_end(stop):
                 plan = self.schedule.plan(self.step)
-                losses = self.train_step()
+                losses = self.train_step(plan)
                 if monitor is not None:
                     monitor.step(self.step, losses, plan.learning_rate, plan.self_weight)
                 if self._guards_are_due():
@@ -121,9 +121,9 @@ class Trainer:
             if monitor is not None:
                 monitor.close()
 
-    def train_step(self) -> Losses:
-        """One optimiser step."""
-        params, plan = self._params, self.schedule.plan(self.step)
+    def train_step(self, plan: Plan | None = None) -> Losses:
+        """One optimiser step; by default the schedule's next."""
+        params, plan = self._params, plan or self.schedule.plan(self.step)
         for group in self._optimiser.param_groups:
             group["lr"] = plan.learning_rate
         self.model.train()
@@ -225,19 +225,9 @@ class Trainer:
             )
         self.step = checkpoint.step
         self._best = checkpoint.progress.get("best", {})
-        state: dict[int, dict[str, Tensor]] = {}
-        parts: dict[str, dict[str, Tensor]] = {"model": {}, "ema": {}}
-        for name, value in checkpoint.tensors.items():
-            kind, rest = name.split(".", 1)
-            if kind == "optimiser":
-                index, moment = rest.split(".")
-                state.setdefault(int(index), {})[moment] = value
-            else:
-                parts[kind][rest] = value
-        self.model.load_state_dict(parts["model"])
-        self.ema.load_state_dict(parts["ema"])
-        head = self._optimiser.state_dict()
-        self._optimiser.load_state_dict({**head, "state": state})
+        for kind, network in (("model", self.model), ("ema", self.ema)):
+            network.load_state_dict(checkpoint.part(kind))
+        _restore(self._optimiser, checkpoint.part("optimiser"))
         self._say(f"{self._params.stage}: resumed at step {self.step}")
 
     @torch.no_grad()
@@ -272,6 +262,19 @@ def _make_optimiser(model: nn.Module, params: TrainingParameters) -> torch.optim
         lr=params.learning_rate,
         fused=True,
     )
+
+
+def _restore(optimiser: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
+    """Gives an optimiser its moments back, from "<parameter>.<moment>"."""
+    owned = [p for group in optimiser.param_groups for p in group["params"]]
+    state: dict[int, dict[str, Tensor]] = {}
+    for name, value in tensors.items():
+        index, moment = name.split(".")
+        if value.shape == owned[int(index)].shape:
+            # The fused optimiser reads moments in the order in which the weights lie in memory.
+            value = torch.empty_like(owned[int(index)]).copy_(value)
+        state.setdefault(int(index), {})[moment] = value
+    optimiser.load_state_dict({**optimiser.state_dict(), "state": state})
 
 
 @contextlib.contextmanager

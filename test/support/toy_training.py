@@ -12,10 +12,17 @@ import numpy as np
 import numpy.typing as npt
 
 from s3k_ros.geometry.camera import Camera, look_at
+from s3k_ros.params.training import TrainingParameters
 from s3k_ros.training.dataset import DatasetWriter, Image
 
 KEYPOINTS = ["head", "left_paw", "right_paw", "body"]
 CAMERAS = ["a", "b", "c", "d"]
+TINY = TrainingParameters(
+    input_height=48, input_width=64, stem=4, widths=(8, 12, 16), blocks=(0, 1, 1), threads=1,
+    accelerator="cpu", precision="fp32", steps=30, warmup_steps=10, ramp_steps=5,
+    labelled_samples=1, unlabelled_samples=2, teacher_turns=1, mirror=True, guard_samples=4,
+)  # fmt: skip
+"""A network and a run of seconds."""
 _SHAPE = np.array([[0.11, 0.0, 0.07], [0.07, 0.07, 0.02], [0.07, -0.07, 0.02], [0.0, 0.0, 0.05]])
 # Keypoint discs and trims: position, radius (m), colour (BGR).
 _PARTS = [
