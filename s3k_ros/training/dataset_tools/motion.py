@@ -48,11 +48,11 @@ class Settings:
 
     tolerance: float = 0.003
     min_tolerance_px: float = 1.5
-    radius: float = 0.02
-    max_radius: float = 0.04
-    min_radius_px: int = 6
+    radius: float = 0.025
+    max_radius: float = 0.05
+    min_radius_px: int = 8
     reach: float = 0.12
-    match: float = 0.75
+    match: float = 0.8
     gain: float = 0.02
     distinct: float = 0.97
     contrast: float = 3.0
@@ -67,8 +67,8 @@ DEFAULTS = Settings()
 
 def grey(image: npt.NDArray[np.uint8]) -> Grey:
     """A BGR image as it is compared: grey, a little smoothed, float32."""
-    smooth = cv2.GaussianBlur(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), (0, 0), _SMOOTHING_PX)
-    return np.asarray(smooth, np.float32)
+    light = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY).astype(np.float32)
+    return np.asarray(cv2.GaussianBlur(light, (0, 0), _SMOOTHING_PX), np.float32)
 
 
 def noise(first: Grey, second: Grey) -> float:

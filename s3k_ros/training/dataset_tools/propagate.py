@@ -122,13 +122,15 @@ def _confirmed(
             found[c] = motion.locate(before, images[c], place, levels[c], settings)
         moved = [c for c, (seen, _) in found.items() if seen is Seen.MOVED]
         same = [c for c, (seen, _) in found.items() if seen is Seen.SAME]
-        if _one_motion(dataset.cameras(sample), reference.places[:, k], found, moved, settings):
+        # What two views show unchanged has not moved: no motion runs along the rays of both. What
+        # the others seem to show is then something alike, where the arm hides the keypoint.
+        if len(same) >= min(_AGREE, len(found)) and len(same) >= len(moved):
+            if reference.clicked[same, k].any():
+                confirmed.add(name)
+        elif _one_motion(dataset.cameras(sample), reference.places[:, k], found, moved, settings):
             shift = max(float(np.linalg.norm(found[c][1])) for c in moved)
             views = " and ".join(dataset.camera_names[c] for c in moved)
             raise _Moved(f"sample {sample}: {name!r} moved by {shift:.0f} px in {views}")
-        # What two views show unchanged has not moved: no motion runs along the rays of both.
-        if len(same) >= min(_AGREE, len(found)) and reference.clicked[same, k].any():
-            confirmed.add(name)
     if not confirmed:
         raise _Moved(f"sample {sample}: no keypoint can be seen unchanged")
     return confirmed

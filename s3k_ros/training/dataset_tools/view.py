@@ -106,9 +106,7 @@ def _header(text: str, width: int) -> Image:
 
 
 def _write(image: Image, text: str, at: tuple[int, int], colour: tuple[int, ...]) -> None:
-    cv2.putText(
-        image, text, at, cv2.FONT_HERSHEY_SIMPLEX, _FONT_SCALE, colour, 1, cv2.LINE_AA
-    )
+    cv2.putText(image, text, at, cv2.FONT_HERSHEY_SIMPLEX, _FONT_SCALE, colour, 1, cv2.LINE_AA)
 
 
 def _legend(dataset: Dataset, width: int) -> Image:
