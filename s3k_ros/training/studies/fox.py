@@ -44,7 +44,7 @@ CONFUSED = Claim(
     "nearer to the truth of another paw, for every seed.",
 )
 PROPAGATION = Claim(
-    "propagated labels are worth their nothing",
+    "propagated labels help",
     "One label a static scene labels all of its timesteps.",
     "With the same clicks, labels carried through the timesteps give at most 1.0 times the median "
     "error of the first timesteps' labels alone, for every seed.",

@@ -29,7 +29,10 @@ S3K: Mapping[str, Any] = {
     "photometric": 0.0,
     "cutout": 0.0,
     "mirror": False,
+    "warmup_steps": 0,
     "ramp_steps": 0,
+    "ema_decay": 0.0,
+    "clip_norm": 0.0,
 }
 # The best configuration is the parameters' defaults and what fits the object.
 RIGID: Mapping[str, Any] = {"shape": "rigid"}

@@ -144,7 +144,8 @@ def train_and_test(
     """
     found = read_result(data) or {}
     dataset = Dataset(data / found["dataset"])
-    stages, seconds = _train(folder, spec, dataset, threads, deadline)
+    subset = _subset(spec, dataset)
+    stages, seconds = _train(folder, spec, dataset, subset, threads, deadline)
     model = folder / _EXPORTED
     coarse, crop = stages[0], stages[1] if len(stages) > 1 else None
     width = dataset.cameras(0)[0].width
@@ -156,6 +157,7 @@ def train_and_test(
     return {
         "tests": tests,
         "train_seconds": seconds,
+        "samples": {"labelled": len(subset.labelled), "unlabelled": len(subset.unlabelled)},
         "model_bytes": model.stat().st_size,
         "spec": dataclasses.asdict(spec),
         "machine": machine_description(),
@@ -164,11 +166,14 @@ def train_and_test(
 
 
 def _train(
-    folder: Path, spec: RunSpec, dataset: Dataset, threads: int, deadline: float | None
+    folder: Path,
+    spec: RunSpec,
+    dataset: Dataset,
+    subset: Subset,
+    threads: int,
+    deadline: float | None,
 ) -> tuple[list[Checkpoint], float]:
     """The chosen weights of each stage, and the seconds that training took, over all calls."""
-    labelled, unlabelled = samples(spec)
-    subset = Subset(tuple(labelled), tuple(unlabelled))
     clock = _Clock(folder / "seconds.json")
     stages: list[Checkpoint] = []
     for name, values in spec.stages:
@@ -187,6 +192,13 @@ def _train(
                 raise Unfinished(f"{name}: the time was up")
         stages.append(Checkpoint.load(out / MODEL))
     return stages, clock.seconds
+
+
+def _subset(spec: RunSpec, dataset: Dataset) -> Subset:
+    """The run's samples; one in which nobody could click anything joins the unlabelled ones."""
+    labelled, unlabelled = samples(spec)
+    clicked = tuple(i for i in labelled if dataset.labelled[i])
+    return Subset(clicked, tuple(sorted({*labelled, *unlabelled} - set(clicked))))
 
 
 class _Clock:
