@@ -100,9 +100,14 @@ class UncertaintyDescription:
         pixel_variance: K symmetric positive definite 2 x 2 matrices A_k, px^2.
         reference_width: width of the images that A_k belongs to, px.
         spread_gain: K factors b_k.
-        common_mode: K symmetric 3 x 3 matrices, m^2: the error that all views share.
+        common_mode: K symmetric 3 x 3 matrices, m^2: the error that all views share, in a scene of
+            average difficulty.
         confidence: the logistic of the confidence.
         provisional: True when the constants were not fitted on held-out data.
+        common_reference: K traces, m^2, of the covariances that the geometry gives on average;
+            none: the common mode is the same in every scene.
+        common_growth: power of the geometry's trace over this reference that the common mode grows
+            with: what is hard for the views is hard for all of them.
     """
 
     pixel_variance: tuple[Matrix, ...]
@@ -111,6 +116,8 @@ class UncertaintyDescription:
     common_mode: tuple[Matrix, ...]
     confidence: ConfidenceDescription
     provisional: bool
+    common_reference: tuple[float, ...] = ()
+    common_growth: float = 0.0
 
     def __post_init__(self) -> None:
         _require(self.reference_width >= 1, "reference_width", self.reference_width, "positive")
@@ -118,6 +125,12 @@ class UncertaintyDescription:
         _check_matrices("common_mode", self.common_mode, 3, definite=False)
         for gain in self.spread_gain:
             _require(gain >= 0, "spread_gain", gain, "not negative")
+        for trace in self.common_reference:
+            _require(trace > 0, "common_reference", trace, "positive")
+        fits = len(self.common_reference) in (0, len(self.common_mode))
+        _require(fits, "common_reference", list(self.common_reference), "none or one a keypoint")
+        in_range = 0.0 <= self.common_growth <= 3.0
+        _require(in_range, "common_growth", self.common_growth, "0 to 3")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -244,6 +257,8 @@ def _uncertainty_to_json(uncertainty: UncertaintyDescription) -> dict[str, Any]:
         "common_mode": uncertainty.common_mode,
         "confidence": {"bias": confidence.bias, "weights": dict(confidence.weights)},
         "provisional": uncertainty.provisional,
+        "common_reference": uncertainty.common_reference,
+        "common_growth": uncertainty.common_growth,
     }
 
 
@@ -261,6 +276,12 @@ def _uncertainty(section: _Section) -> UncertaintyDescription:
             confidence.number("bias"), {name: weights.number(name) for name in weights.values}
         ),
         provisional=section.flag("provisional"),
+        # Files of the first releases have neither.
+        common_reference=tuple(
+            _number("common_reference", trace)
+            for trace in section.items("common_reference", optional=True)
+        ),
+        common_growth=section.number("common_growth") if section.has("common_growth") else 0.0,
     )
     section.refuse_unknown()
     confidence.refuse_unknown()
@@ -297,7 +318,12 @@ class _Section:
     def section(self, key: str) -> _Section:
         return _Section(f"{self.path}{key}.", self.get(key))
 
-    def items(self, key: str) -> list[Any]:
+    def has(self, key: str) -> bool:
+        return key in self.values
+
+    def items(self, key: str, *, optional: bool = False) -> list[Any]:
+        if optional and not self.has(key):
+            return []
         value = self.get(key)
         _require(isinstance(value, list), self.path + key, value, "a list")
         return list(value)

@@ -20,6 +20,8 @@ from s3k_ros.perception.detector import ViewKeypoints
 Array = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
 
+# Beyond this the ratio of the geometry's trace to its average says no more about the common mode.
+_MOST_HARD = 10.0
 # Confidences of exactly 0 or 1 would be certain beyond all evidence.
 _MIN_PROBABILITY = 1e-4
 
@@ -68,14 +70,64 @@ class _Views:
     weights: Array
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
+class CommonMode:
+    """The error that all views share, K keypoints.
+
+    Attributes:
+        matrices: (K, 3, 3) m^2, in a scene of average difficulty.
+        reference: (K,) m^2, average traces of the geometry's covariances.
+        growth: power of a trace over its reference that the matrices grow with.
+
+    Raises:
+        DataError: shapes that do not fit each other.
+    """
+
+    matrices: Array
+    reference: Array
+    growth: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Checks the shapes."""
+        count = len(self.matrices)
+        if self.matrices.shape != (count, 3, 3) or self.reference.shape != (count,):
+            raise DataError(
+                f"common_mode has matrices {self.matrices.shape} and references "
+                f"{self.reference.shape}, expected (K, 3, 3) and (K,)"
+            )
+
+    @classmethod
+    def constant(cls, matrices: Array) -> CommonMode:
+        """The same in every scene."""
+        return cls(np.asarray(matrices, np.float64), np.ones(len(matrices)))
+
+    @classmethod
+    def from_description(cls, description: ModelDescription) -> CommonMode:
+        """As a model file states it."""
+        stated = description.uncertainty
+        matrices = np.array(stated.common_mode, np.float64)
+        if not stated.common_reference:
+            return cls.constant(matrices)
+        return cls(matrices, np.array(stated.common_reference), stated.common_growth)
+
+    def factors(self, geometry: Array) -> Array:
+        """(..., K) what the matrices are multiplied with, for covariances (..., K, 3, 3)."""
+        ratio = np.trace(geometry, axis1=-2, axis2=-1) / self.reference
+        factors: Array = np.clip(ratio, 1.0 / _MOST_HARD, _MOST_HARD) ** self.growth
+        return factors
+
+    def of(self, geometry: Array) -> Array:
+        """(K, 3, 3) for the geometry's covariances (K, 3, 3) in one scene; NaN stays NaN."""
+        return np.asarray(self.matrices * self.factors(geometry)[:, np.newaxis, np.newaxis])
+
+
 class KeypointTriangulator:
     """Combines the views of one set into 3D keypoints.
 
     Args:
         names: K keypoint names.
         params: thresholds and calibration errors.
-        common_mode: (K, 3, 3) m^2, the error that all views share, from the model's description;
-            zero by default.
+        common_mode: the error that all views share, from the model's description; none by default.
 
     Raises:
         DataError: ``common_mode`` does not fit the names.
@@ -85,24 +137,23 @@ class KeypointTriangulator:
         self,
         names: Sequence[str],
         params: TriangulationParameters | None = None,
-        common_mode: Array | None = None,
+        common_mode: CommonMode | None = None,
     ) -> None:
         """Checks that names and matrices fit each other."""
         self.names = tuple(names)
         self.params = params or TriangulationParameters()
-        shape = (len(self.names), 3, 3)
-        shared = np.zeros(shape) if common_mode is None else np.array(common_mode, np.float64)
-        if shared.shape != shape:
-            raise DataError(f"common_mode has shape {shared.shape}, expected {shape}")
-        self._common_mode: Array = shared + self.params.calibration_error_m**2 * np.eye(3)
+        count = len(self.names)
+        self._common_mode = common_mode or CommonMode.constant(np.zeros((count, 3, 3)))
+        found = len(self._common_mode.matrices)
+        if found != count:
+            raise DataError(f"common_mode is of {found} keypoints, expected {count}")
 
     @classmethod
     def from_description(
         cls, description: ModelDescription, params: TriangulationParameters | None = None
     ) -> KeypointTriangulator:
         """The triangulator for a model's keypoints."""
-        common_mode = np.array(description.uncertainty.common_mode)
-        return cls(description.keypoints, params, common_mode)
+        return cls(description.keypoints, params, CommonMode.from_description(description))
 
     def estimate(
         self, cameras: Sequence[Camera], views: Sequence[ViewKeypoints | None]
@@ -161,7 +212,7 @@ class KeypointTriangulator:
         self, cameras: Sequence[Camera], views: _Views, usable: BoolArray
     ) -> tuple[Triangulation, BoolArray]:
         weights = np.where(usable, views.weights, 0.0)
-        result = triangulate(cameras, views.pixels, views.covariances, weights, self._common_mode)
+        result = triangulate(cameras, views.pixels, views.covariances, weights)
         return result, result.views_used.T
 
     def _consistent(self, result: Triangulation, used: BoolArray) -> BoolArray:
@@ -179,6 +230,8 @@ class KeypointTriangulator:
         consistent: BoolArray,
     ) -> list[KeypointEstimate]:
         confidences = self._confidences(views.confidences, result, used)
+        rig = self.params.calibration_error_m**2 * np.eye(3)
+        covariances = result.covariances + self._common_mode.of(result.covariances) + rig
         estimates = []
         for k, name in enumerate(self.names):
             solved = result.status[k] == TriangulationStatus.OK
@@ -194,7 +247,7 @@ class KeypointTriangulator:
                     name=name,
                     status=status,
                     position=result.points[k] if good else np.full(3, np.nan),
-                    covariance=result.covariances[k] if good else np.full((3, 3), np.nan),
+                    covariance=covariances[k] if good else np.full((3, 3), np.nan),
                     confidence=float(confidences[k]) if solved else 0.0,
                     reprojection_error=float(result.reprojection_error[k]) if good else np.nan,
                     views_used=sum(1 << int(i) for i in np.flatnonzero(used[:, k])),

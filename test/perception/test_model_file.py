@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import pickle
@@ -68,6 +69,15 @@ def test_model_loads_and_runs_both_stages_on_batches(path: Path) -> None:
     for count in (1, 4):
         assert model.coarse(np.zeros((count, 3, 120, 160), np.float32)).shape == (count, 5, 60, 80)
         assert model.crop(np.zeros((count, 3, 128, 128), np.float32)).shape == (count, 5, 64, 64)
+
+
+def test_file_of_the_first_release_has_a_constant_common_mode() -> None:
+    text = edited(uncertainty__common_reference=..., uncertainty__common_growth=...)
+    found = ModelDescription.from_json(text).uncertainty
+    assert (found.common_reference, found.common_growth) == ((), 0.0)
+    grown = dataclasses.replace(found, common_reference=(1e-6,) * 5, common_growth=1.5)
+    whole = dataclasses.replace(description(), uncertainty=grown)
+    assert ModelDescription.from_json(whole.to_json()) == whole
 
 
 def test_model_of_one_stage_loads_and_says_so(tmp_path: Path) -> None:
@@ -141,6 +151,9 @@ def test_file_without_metadata_is_refused(path: Path) -> None:
         ({"uncertainty__spread_gain": [1, 1, 1, 1, -1]}, "spread_gain"),
         ({"uncertainty__confidence__weights": {"mood": 1.0}}, "mood"),
         ({"uncertainty__pixel_variance": [[[1, 2], [2, 1]]] * 5}, "positive definite"),
+        ({"uncertainty__common_reference": [1e-6]}, "common_reference"),
+        ({"uncertainty__common_reference": [0, 1, 1, 1, 1]}, "common_reference"),
+        ({"uncertainty__common_growth": 5.0}, "common_growth"),
         ({"training": "none"}, "training"),
         ({"window_px": True}, "window_px"),
     ],

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 from support.rigs import make_rig
@@ -9,7 +11,12 @@ from s3k_ros.errors import ConfigurationError, DataError
 from s3k_ros.geometry.camera import Camera
 from s3k_ros.params.perception import TriangulationParameters
 from s3k_ros.perception.detector import ViewKeypoints
-from s3k_ros.perception.triangulator import KeypointEstimate, KeypointTriangulator, Status
+from s3k_ros.perception.triangulator import (
+    CommonMode,
+    KeypointEstimate,
+    KeypointTriangulator,
+    Status,
+)
 
 NAMES = ("head", "tail")
 POINTS = np.array([[0.62, 0.03, 0.08], [0.55, -0.04, 0.02]])
@@ -191,8 +198,30 @@ def test_calibration_error_and_common_mode_widen_the_covariance() -> None:
     )
     metres = TriangulationParameters(calibration_error_px=0.0, calibration_error_m=0.003)
     shared = np.broadcast_to(np.diag([1e-6, 2e-6, 3e-6]), (2, 3, 3))
-    both = KeypointTriangulator(NAMES, metres, shared).estimate(cameras, views)[0].covariance
+    constant = CommonMode.constant(shared)
+    both = KeypointTriangulator(NAMES, metres, constant).estimate(cameras, views)[0].covariance
     assert np.allclose(both, plain + 9e-6 * np.eye(3) + shared[0])
+
+
+def test_common_mode_grows_where_the_views_are_unsure() -> None:
+    cameras, views = make_rig(), make_views(make_rig())
+    none = TriangulationParameters(calibration_error_px=0.0)
+    sure = [e.covariance for e in KeypointTriangulator(NAMES, none).estimate(cameras, views)]
+    shared = np.broadcast_to(1e-6 * np.eye(3), (2, 3, 3))
+    common = CommonMode(shared, np.trace(sure, axis1=1, axis2=2), growth=1.5)
+    triangulator = KeypointTriangulator(NAMES, none, common)
+    average = triangulator.estimate(cameras, views)[0].covariance
+    assert np.allclose(average, sure[0] + shared[0])
+    wide = [dataclasses.replace(view, covariances=4.0 * view.covariances) for view in views]
+    hard = triangulator.estimate(cameras, wide)[0].covariance
+    assert np.allclose(hard, 4.0 * sure[0] + 8.0 * shared[0])
+
+
+def test_growth_of_the_common_mode_is_bounded() -> None:
+    common = CommonMode(np.ones((1, 1, 1)) * np.eye(3), np.array([3.0]), growth=1.0)
+    assert common.factors(1e6 * np.eye(3)[np.newaxis]) == pytest.approx(10.0)
+    assert common.factors(1e-6 * np.eye(3)[np.newaxis]) == pytest.approx(0.1)
+    assert np.isnan(common.of(np.full((1, 3, 3), np.nan))).all()
 
 
 def test_description_brings_names_and_common_mode() -> None:
@@ -219,7 +248,9 @@ def test_misfitting_inputs_are_refused() -> None:
     with pytest.raises(DataError, match="keypoints"):
         KeypointTriangulator(("a", "b", "c")).estimate(cameras, views)
     with pytest.raises(DataError, match="common_mode"):
-        KeypointTriangulator(NAMES, common_mode=np.zeros((3, 3, 3)))
+        KeypointTriangulator(NAMES, common_mode=CommonMode.constant(np.zeros((3, 3, 3))))
+    with pytest.raises(DataError, match="references"):
+        CommonMode(np.zeros((3, 3, 3)), np.ones(2))
 
 
 @pytest.mark.parametrize(
