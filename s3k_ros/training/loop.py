@@ -98,7 +98,10 @@ class Trainer:
         return self.step >= self._params.steps
 
     def run(self, until: int | None = None, stop: Stop | None = None) -> None:
-        """Trains to ``until`` (default: the parameters' steps) or until ``stop`` asks to end."""
+        """Trains to ``until`` (default: the parameters' steps) or until ``stop`` asks to end.
+
+        At least one step is made, so that a chain of short runs always comes to its end.
+        """
         params, stop = self._params, stop or Stop()
         last = params.steps if until is None else min(until, params.steps)
         if self.step >= last and not (self.finished and not self.model_path.exists()):
@@ -106,7 +109,7 @@ class Trainer:
         monitor = self._monitor()
         saved = time.monotonic()
         try:
-            while self.step < last and not self._must_end(stop):
+            while self.step < last:
                 plan = self.schedule.plan(self.step)
                 losses = self.train_step(plan)
                 if monitor is not None:
@@ -116,6 +119,8 @@ class Trainer:
                 if time.monotonic() - saved >= params.checkpoint_interval_s:
                     self.save()
                     saved = time.monotonic()
+                if self._must_end(stop):
+                    break
             self.save()
         finally:
             if monitor is not None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import functools
 import shutil
 import sys
 import time
@@ -154,7 +155,8 @@ def train_stage(
     fabric = make_fabric(params)
     with stop.listening():
         if params.devices > 1:
-            fabric.launch(_train_among_others, job, stop)
+            # Not as arguments: Fabric would look into them.
+            fabric.launch(functools.partial(_train_among_others, job=job, stop=stop))
         else:
             _train_alone(fabric, job, stop, say)
     if finished(out):
