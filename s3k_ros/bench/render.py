@@ -28,8 +28,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of `s3k bench render`."""
     parser.add_argument("--object", default="box", help="as of s3k dataset render")
     parser.add_argument("--width", type=int, default=128, help="image width and height, px")
-    parser.add_argument("--samples", type=int, default=60, help="a round, four images each")
-    parser.add_argument("--rounds", type=int, default=7, help="of each kind, in turn")
+    parser.add_argument("--samples", type=int, default=200, help="a round, four images each")
+    parser.add_argument("--rounds", type=int, default=5, help="of each kind, in turn")
     parser.add_argument("--seed", type=int, default=0)
 
 

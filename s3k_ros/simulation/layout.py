@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,54 +14,62 @@ _TRIES = 60
 
 
 @dataclasses.dataclass(frozen=True)
+class Footprint:
+    """A rectangle on the table, m: its middle, half its length and width, and the turn of it."""
+
+    x: float
+    y: float
+    half_x: float
+    half_y: float
+    yaw_rad: float
+
+    def apart(self, other: Footprint, gap_m: float) -> bool:
+        """Whether another rectangle keeps a distance, along some side of one of the two."""
+        dx, dy = other.x - self.x, other.y - self.y
+        turn = other.yaw_rad - self.yaw_rad
+        c, s = abs(math.cos(turn)), abs(math.sin(turn))
+        for one, two in ((self, other), (other, self)):
+            cy, sy = math.cos(one.yaw_rad), math.sin(one.yaw_rad)
+            along = abs(dx * cy + dy * sy) - one.half_x - two.half_x * c - two.half_y * s
+            across = abs(dy * cy - dx * sy) - one.half_y - two.half_x * s - two.half_y * c
+            if max(along, across) >= gap_m:
+                return True
+        return False
+
+    @property
+    def corners(self) -> Array:
+        """(4, 2) in order, m."""
+        signs = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]])
+        turned_ = turned(self.yaw_rad, 0.0, 0.0)[:2, :2]
+        corners: Array = [self.x, self.y] + signs * [self.half_x, self.half_y] @ turned_.T
+        return corners
+
+
+@dataclasses.dataclass(frozen=True)
 class Placed:
     """An object on the table.
 
     Attributes:
         rotation: (3, 3) base_from_object.
         position: (3,) of the object's origin in the base frame, m.
-        corners: (4, 2) of the upright rectangle around it, seen from above, m.
+        footprint: the upright rectangle around it, seen from above.
     """
 
     rotation: Array
     position: Array
-    corners: Array
+    footprint: Footprint
 
 
 def turned(yaw: float, pitch: float, roll: float) -> Array:
     """Rotation (3, 3) about z by yaw, then about the turned y by pitch and x by roll, rad."""
-    cy, sy, cp, sp, cr, sr = (f(a) for a in (yaw, pitch, roll) for f in (np.cos, np.sin))
-    about_z = np.array([[cy, -sy, 0], [sy, cy, 0], [0, 0, 1]])
-    about_y = np.array([[cp, 0, sp], [0, 1, 0], [-sp, 0, cp]])
-    about_x = np.array([[1, 0, 0], [0, cr, -sr], [0, sr, cr]])
-    rotation: Array = about_z @ about_y @ about_x
-    return rotation
-
-
-def put(vertices: Array, place: Array, yaw: float, pitch: float = 0.0, roll: float = 0.0) -> Placed:
-    """An object of vertices (V, 3), m, with its middle over a place (2,), its lowest point at z 0.
-
-    It is tilted about its own y and x by ``pitch`` and ``roll``, then turned by ``yaw``, rad.
-    """
-    tilted = vertices @ turned(0.0, pitch, roll).T
-    low, high = tilted.min(axis=0), tilted.max(axis=0)
-    middle = (low + high) / 2
-    rotation = turned(yaw, 0.0, 0.0)
-    position = np.array([*place, 0.0]) - rotation @ np.array([*middle[:2], low[2]])
-    signs = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]])
-    corners = place + (signs * (high - low)[:2] / 2) @ rotation[:2, :2].T
-    return Placed(turned(yaw, pitch, roll), position, corners)
-
-
-def overlap(first: Array, second: Array, gap_m: float) -> bool:
-    """Whether two rectangles (4, 2) come closer than a gap; exact but for their corners."""
-    for box in (first, second):
-        for axis in (box[1] - box[0], box[3] - box[0]):
-            axis = axis / max(float(np.linalg.norm(axis)), 1e-12)
-            one, other = first @ axis, second @ axis
-            if one.min() > other.max() + gap_m or other.min() > one.max() + gap_m:
-                return False
-    return True
+    cy, sy, cp, sp, cr, sr = (f(a) for a in (yaw, pitch, roll) for f in (math.cos, math.sin))
+    return np.array(
+        [
+            [cy * cp, cy * sp * sr - sy * cr, cy * sp * cr + sy * sr],
+            [sy * cp, sy * sp * sr + cy * cr, sy * sp * cr - cy * sr],
+            [-sp, cp * sr, cp * cr],
+        ]
+    )
 
 
 def find_place(
@@ -73,17 +82,23 @@ def find_place(
 ) -> Placed | None:
     """A random free place within +-reach of the middle, any yaw; None if none was found.
 
+    The object's lowest point lies on the table, at z 0.
+
     Args:
         rng: gives place and yaw.
         vertices: (V, 3) of the object, m.
         reach_m: greatest distance of its middle from the workspace's, along x and y.
-        tilt: pitch and roll, rad.
+        tilt: pitch and roll about its own y and x, before it is turned by the yaw, rad.
         taken: what stands there already.
         gap_m: least distance from it, seen from above.
     """
-    for _ in range(_TRIES):
-        place = rng.uniform(-1, 1, 2) * reach_m
-        placed = put(vertices, place, rng.uniform(-np.pi, np.pi), *tilt)
-        if not any(overlap(placed.corners, other.corners, gap_m) for other in taken):
-            return placed
+    tilted = vertices @ turned(0.0, *tilt).T
+    low, high = tilted.min(axis=0), tilted.max(axis=0)
+    half_x, half_y = ((high - low) / 2)[:2].tolist()
+    for x, y, yaw in rng.uniform(-1, 1, (_TRIES, 3)) * [*reach_m, math.pi]:
+        footprint = Footprint(x, y, half_x, half_y, yaw)
+        if all(footprint.apart(other.footprint, gap_m) for other in taken):
+            middle = np.array([*((low + high) / 2)[:2], low[2]])
+            position = np.array([x, y, 0.0]) - turned(yaw, 0.0, 0.0) @ middle
+            return Placed(turned(yaw, *tilt), position, footprint)
     return None

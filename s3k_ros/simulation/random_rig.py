@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from s3k_ros.errors import ConfigurationError
-from s3k_ros.geometry.camera import Camera, look_at
+from s3k_ros.geometry.camera import Camera
+from s3k_ros.geometry.se3 import Transform
 
 Array = NDArray[np.float64]
 
@@ -83,6 +84,8 @@ class RandomRig:
             [[f, 0, (self.width - 1) / 2], [0, f, (self.height - 1) / 2], [0, 0, 1.0]]
         )
         directions = self._directions(rng)
+        eyes = centre + rng.uniform(*self.distance_m, (self.count, 1)) * directions
+        poses = _look_at(eyes, centre + rng.normal(0.0, self.aim_m, (self.count, 3)))
         return tuple(
             Camera(
                 name=name,
@@ -91,16 +94,13 @@ class RandomRig:
                 matrix=matrix,
                 distortion_model="plumb_bob",
                 distortion=np.zeros(5),
-                base_from_camera=look_at(
-                    centre + rng.uniform(*self.distance_m) * direction,
-                    centre + rng.normal(0.0, self.aim_m, 3),
-                ),
+                base_from_camera=pose,
             )
-            for name, direction in zip(self.names, directions, strict=True)
+            for name, pose in zip(self.names, poses, strict=True)
         )
 
-    def _directions(self, rng: np.random.Generator) -> list[Array]:
-        """Unit vectors (count) from the workspace to the cameras, uniform on the zone allowed."""
+    def _directions(self, rng: np.random.Generator) -> Array:
+        """Unit vectors (count, 3) towards the cameras, uniform on the zone allowed."""
         low, high = np.sin(self.elevation_rad)
         for _ in range(_TRIES):
             up = rng.uniform(low, high, self.count)
@@ -109,8 +109,20 @@ class RandomRig:
             found = np.stack([flat * np.cos(azimuth), flat * np.sin(azimuth), up], axis=1)
             cosines = (found @ found.T)[~np.eye(self.count, dtype=bool)]
             if cosines.max() <= np.cos(self.separation_rad):
-                return list(found)
+                return found
         raise ConfigurationError(
             f"count = {self.count} cameras do not fit into elevations {self.elevation_rad} rad"
             f" with separation_rad = {self.separation_rad}"
         )
+
+
+def _look_at(eyes: Array, targets: Array) -> list[Transform]:
+    """`geometry.camera.look_at` for many eyes (N, 3) and targets (N, 3), m: it is called often."""
+    forward = targets - eyes
+    forward /= np.sqrt((forward * forward).sum(axis=1, keepdims=True))
+    x, y, z = forward.T
+    flat = np.hypot(x, y)
+    right = np.stack([y / flat, -x / flat, np.zeros_like(x)], axis=1)
+    down = np.stack([x * z / flat, y * z / flat, -flat], axis=1)
+    rotations = np.stack([right, down, forward], axis=2)
+    return [Transform(rotation, eye) for rotation, eye in zip(rotations, eyes, strict=True)]

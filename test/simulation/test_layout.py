@@ -6,28 +6,64 @@ import numpy as np
 import pytest
 
 from s3k_ros.errors import ConfigurationError
+from s3k_ros.geometry.camera import look_at
 from s3k_ros.simulation import layout, surroundings
 from s3k_ros.simulation.random_rig import RandomRig
 
 BOX = np.array([[x, y, z] for x in (-0.1, 0.1) for y in (-0.01, 0.01) for z in (-0.05, 0.05)])
 
 
+def _put(seed: int, tilt: tuple[float, float]) -> layout.Placed:
+    rng = np.random.default_rng(seed)
+    placed = layout.find_place(rng, BOX, (0.3, 0.2), tilt, [], 0.0)
+    assert placed is not None
+    return placed
+
+
 def test_tilted_object_touches_the_table_with_its_lowest_point() -> None:
-    rng = np.random.default_rng(0)
-    for _ in range(20):
-        placed = layout.put(BOX, rng.uniform(-1, 1, 2), *rng.uniform(-1, 1, 3))
+    for seed in range(20):
+        placed = _put(seed, (0.1 * seed - 1, 0.7 - 0.1 * seed))
         seen = BOX @ placed.rotation.T + placed.position
         assert seen[:, 2].min() == pytest.approx(0.0, abs=1e-12)
         np.testing.assert_allclose(placed.rotation @ placed.rotation.T, np.eye(3), atol=1e-12)
 
 
+def test_yaw_turns_about_the_upright_after_the_tilt() -> None:
+    rotation = layout.turned(0.4, 0.3, -0.2)
+    np.testing.assert_allclose(
+        rotation, layout.turned(0.4, 0, 0) @ layout.turned(0, 0.3, 0) @ layout.turned(0, 0, -0.2)
+    )
+    np.testing.assert_allclose(layout.turned(np.pi / 2, 0, 0) @ [1, 0, 0], [0, 1, 0], atol=1e-12)
+
+
 def test_rectangle_around_an_object_holds_all_of_it() -> None:
-    placed = layout.put(BOX, np.array([0.3, -0.2]), 0.7, 0.3, -0.2)
+    placed = _put(1, (0.3, -0.2))
     seen = (BOX @ placed.rotation.T + placed.position)[:, :2]
-    sides = placed.corners[[1, 3]] - placed.corners[0]
-    share = (seen - placed.corners[0]) @ (sides / (sides**2).sum(axis=1, keepdims=True)).T
+    corners = placed.footprint.corners
+    sides = corners[[1, 3]] - corners[0]
+    share = (seen - corners[0]) @ (sides / (sides**2).sum(axis=1, keepdims=True)).T
     assert share.min() == pytest.approx(0, abs=1e-9)
     assert share.max() == pytest.approx(1, abs=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("x", "y", "yaw", "gap", "apart"),
+    [
+        (2.1, 0.0, 0.0, 0.05, True),
+        (2.1, 0.0, 0.0, 0.15, False),
+        (0.0, 1.1, 0.0, 0.05, True),
+        (0.0, 1.6, np.pi / 2, 0.05, True),
+        (0.0, 1.4, np.pi / 2, 0.05, False),
+        (1.8, 1.3, np.pi / 4, 0.05, True),
+        (1.2, 0.8, np.pi / 4, 0.05, False),
+    ],
+)
+def test_rectangles_are_apart_when_a_line_parts_them(
+    x: float, y: float, yaw: float, gap: float, apart: bool
+) -> None:
+    """Two of 2 x 1, one of them in the middle."""
+    one, other = layout.Footprint(0, 0, 1.0, 0.5, 0), layout.Footprint(x, y, 1.0, 0.5, yaw)
+    assert one.apart(other, gap) == other.apart(one, gap) == apart
 
 
 def test_no_vertex_of_an_object_lies_within_another() -> None:
@@ -41,13 +77,14 @@ def test_no_vertex_of_an_object_lies_within_another() -> None:
     for one in taken:
         for other in taken:
             if one is not other:
-                inside = (one.corners - other.position[:2]) @ other.rotation[:2, :2]
+                inside = (one.footprint.corners - other.position[:2]) @ other.rotation[:2, :2]
                 assert not (np.abs(inside) < [0.1, 0.01]).all(axis=1).any()
 
 
 def test_no_room_is_told_by_none() -> None:
     rng = np.random.default_rng(2)
-    first = layout.put(BOX, np.zeros(2), 0.0)
+    first = layout.find_place(rng, BOX, (0.0, 0.0), (0.0, 0.0), [], 0.0)
+    assert first is not None
     assert layout.find_place(rng, BOX, (0.01, 0.01), (0.0, 0.0), [first], 0.05) is None
 
 
@@ -130,3 +167,10 @@ def test_light_comes_from_the_familys_own_side() -> None:
             x, y, z = surroundings.draw_light(rng, family).direction
             assert z < 0
             assert int(np.arctan2(y, x) % (2 * np.pi) / (2 * np.pi / 3)) == i
+
+
+def test_cameras_are_turned_as_by_look_at() -> None:
+    rig = RandomRig(aim_m=0.0)
+    for camera in rig.draw(np.random.default_rng(9)):
+        expected = look_at(camera.centre, rig.centre_m)
+        np.testing.assert_allclose(camera.base_from_camera.rotation, expected.rotation, atol=1e-12)

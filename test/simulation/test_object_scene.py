@@ -169,8 +169,7 @@ def test_distractors_stand_apart_from_the_object_and_each_other(
         counts.append(len(placed) - 1)
         for i, one in enumerate(placed):
             for other in placed[:i]:
-                gap = np.linalg.norm(one.corners[:, None] - other.corners[None], axis=-1)
-                assert gap.min() >= SPEC.gap_m - 1e-9
+                assert one.footprint.apart(other.footprint, SPEC.gap_m)
     assert 1 <= max(counts) <= 3
 
 
