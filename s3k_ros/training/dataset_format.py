@@ -93,8 +93,7 @@ class Head:
     format: int = FORMAT
 
     def __post_init__(self) -> None:
-        if type(self.format) is not int or self.format not in READABLE_FORMATS:
-            raise ConfigurationError(f"format = {self.format!r} must be one of {READABLE_FORMATS}")
+        _check_version(self.format)
         check_name("object_id", self.object_id)
         check_names("keypoints", self.keypoints)
         check_names("cameras", self.cameras)
@@ -151,16 +150,21 @@ def read_head(folder: Path) -> Head:
         raise ConfigurationError(f"{folder} is not a dataset: {error}") from error
     if not isinstance(content, dict):
         raise ConfigurationError(f"{path}: must hold an object")
-    required = ["format", "object_id", "keypoints", "cameras"]
-    if content.get("format") != 1:
-        required.append("image_format")
-    for key in required:
-        if key not in content:
-            raise ConfigurationError(f"{path}: {key!r} is missing")
-    unknown = set(content) - {*required, "info"}
-    if unknown:
-        raise ConfigurationError(f"{path}: key {min(unknown)!r} is unknown")
+    required = ["format", "object_id", "keypoints", "cameras", "image_format"]
+    if content.get("format") == 1:
+        required.remove("image_format")
     try:
+        for key in required:
+            if key not in content:
+                raise ConfigurationError(f"{key!r} is missing")
+        _check_version(content["format"])
+        if unknown := set(content) - {*required, "info"}:
+            raise ConfigurationError(f"key {min(unknown)!r} is unknown")
         return Head(**{"info": {}, **content})
     except ConfigurationError as error:
         raise ConfigurationError(f"{path}: {error}") from error
+
+
+def _check_version(version: object) -> None:
+    if type(version) is not int or version not in READABLE_FORMATS:
+        raise ConfigurationError(f"format = {version!r} must be one of {READABLE_FORMATS}")

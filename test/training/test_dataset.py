@@ -92,3 +92,32 @@ def test_writer_refuses_an_unknown_keypoint_and_adds_nothing(tmp_path: Path) -> 
 def test_writer_refuses_a_folder_that_holds_a_dataset(folder: Path) -> None:
     with pytest.raises(ConfigurationError, match="already holds"):
         DatasetWriter(folder, "toy", KEYPOINTS, CAMERAS)
+
+
+def test_format_1_is_read(folder: Path) -> None:
+    """As it was written before there were several objects: JPEG only, no column `object`."""
+    head = json.loads((folder / "dataset.json").read_text())
+    del head["image_format"]
+    (folder / "dataset.json").write_text(json.dumps({**head, "format": 1}))
+    path = folder / "samples.parquet"
+    pq.write_table(pq.read_table(path).drop_columns(["object"]), path)
+    dataset = Dataset(folder)
+    assert (dataset.format, dataset.image_format, dataset.objects) == (1, "jpg", ["toy"] * 4)
+    assert dataset.images(0)[0].shape == (120, 160, 3)
+
+
+def test_clicks_are_those_that_the_writer_takes(folder: Path) -> None:
+    dataset = Dataset(folder)
+    for (camera, keypoint), (u, v) in dataset.clicks(0).items():
+        index = CAMERAS.index(camera), KEYPOINTS.index(keypoint)
+        assert (u, v) == tuple(dataset.labels(0)[index])
+    assert len(dataset.clicks(0)) == np.isfinite(dataset.labels(0)).all(axis=-1).sum()
+    assert dataset.clicks(3) == {}
+
+
+def test_a_dataset_without_truth_opens_and_says_so(folder: Path) -> None:
+    (folder / "truth.parquet").unlink()
+    dataset = Dataset(folder)
+    assert not dataset.has_truth
+    with pytest.raises(DataError, match=r"truth\.parquet"):
+        dataset.truth(0)

@@ -156,7 +156,9 @@ def run(args: argparse.Namespace) -> int:
             print(f"{folder}: {fault}")
         if len(found.faults) > args.most:
             print(f"{folder}: and {len(found.faults) - args.most} more")
-        verdict = f"{len(found.faults)} faults" if found.faults else "no faults"
+        verdict = {0: "no faults", 1: "1 fault"}.get(
+            len(found.faults), f"{len(found.faults)} faults"
+        )
         print(f"{folder}: {found.samples} samples, {found.images} images: {verdict}")
         failed = failed or bool(found.faults)
     return 1 if failed else 0

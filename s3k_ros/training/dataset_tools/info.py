@@ -72,7 +72,7 @@ def text(facts: dict[str, Any]) -> str:
     megabytes = facts["bytes"] / 1e6
     truth = "with truth" if facts["truth"] else "without truth"
     lines.append(f"  on disk    {megabytes:.1f} MB, {facts['image_format']} images, {truth}")
-    lines += [f"  {key!s:10} {_short(value)}" for key, value in facts["info"].items()]
+    lines += [f"  {_short(key):10} {_short(value)}" for key, value in facts["info"].items()]
     return "\n".join(lines)
 
 

@@ -6,7 +6,7 @@ import re
 
 from s3k_ros.errors import ConfigurationError
 
-_PART = re.compile(r"(\d{1,18})(?:-(\d{1,18}))?\Z")
+_PART = re.compile(r"([0-9]{1,18})(?:-([0-9]{1,18}))?\Z")
 _MOST = 10**7
 
 
