@@ -4,9 +4,10 @@
   leave-one-view-out residuals on scenes without labels; the propagated covariance of the other
   views is part of each residual's.
 * The confidence: a logistic of the heatmap's features for "this view agrees with the others".
-* The common-mode term Q_k from the labelled samples, cross-fitted when both checkpoints are given.
-  Otherwise from the samples that the model was trained on: what is left of their errors is a lower
-  bound then, and the result is marked provisional.
+* The common-mode term Q_k from labelled samples that the network did not learn from: either of
+  another dataset (``--held-out``, they count in the budget of labels) or the run's own, by
+  cross-fitting (``--run``). With neither, the labels that the model was trained on give a lower
+  bound, and the result is marked provisional.
 """
 
 from __future__ import annotations
@@ -14,9 +15,9 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import sys
-import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -24,9 +25,7 @@ import onnx
 from scipy.optimize import minimize
 from scipy.stats import chi2
 
-from s3k_ros.errors import ConfigurationError, DataError
-from s3k_ros.geometry.camera import Camera
-from s3k_ros.geometry.triangulation import triangulate
+from s3k_ros.errors import ConfigurationError
 from s3k_ros.perception.description import CONFIDENCE_FEATURES
 from s3k_ros.perception.detector import KeypointDetector
 from s3k_ros.perception.model_file import (
@@ -34,63 +33,19 @@ from s3k_ros.perception.model_file import (
     UncertaintyDescription,
     attach_description,
 )
+from s3k_ros.perception.triangulator import CommonMode
 from s3k_ros.training.dataset import Dataset
-from s3k_ros.training.views import triangulated_clicks
+from s3k_ros.training.figures import GROSS_FRACTION, LEAST_GROSS_PX
+from s3k_ros.training.held_out import Witness, clicked_points, explain, locate
+from s3k_ros.training.residuals import Detections, Residuals, detect, leave_one_out
 
 Array = npt.NDArray[np.float64]
 
-GROSS_FRACTION = 0.0125
-"""A 2D error above this part of the image width is gross: 8 px at 640 px, 2 cm at 1 m."""
-_LEAST_GROSS_PX = 4.0
-_MIN_MASS = 0.3
-"""Views with less mass in their peak take no part in the fit of the covariance."""
-_LEAST_PX2 = 0.25
-"""Least floor A: residuals of a few hundred scenes do not show the errors that views share."""
-_CONSISTENT = 0.99
-_FLOOR_COMMON_M = 0.0015
-"""Least standard deviation of the common-mode error: what 10 noisy labels cannot resolve."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Detections:
-    """Raw detections of N scenes, C views, K keypoints: first peak of each map.
-
-    Attributes:
-        cameras: N lists of C cameras.
-        pixels: (N, C, K, 2) px. excess: (N, C, K, 2, 2) px^2. features: (N, C, K, F).
-    """
-
-    cameras: list[list[Camera]]
-    pixels: Array
-    excess: Array
-    features: Array
-
-    def covariances(self, floor: Array, gain: Array) -> Array:
-        """(N, C, K, 2, 2) px^2 for isotropic floors (K,) px^2 and gains (K,)."""
-        return floor[:, None, None] * np.eye(2) + gain[:, None, None] * self.excess
-
-    @property
-    def usable(self) -> npt.NDArray[np.bool_]:
-        """(N, C, K) finite and with a clear peak."""
-        clear = self.features[..., 0] > np.log(_MIN_MASS)
-        return np.asarray(clear & np.isfinite(self.pixels).all(-1))
-
-
-@dataclasses.dataclass(frozen=True)
-class Residuals:
-    """Leave-one-view-out residuals, R of them.
-
-    Attributes:
-        keypoint: (R,) index. residual: (R, 2) px. spread: (R, 2, 2) px^2, of the other views'
-            point, projected. excess: (R, 2, 2) px^2. features: (R, F). clear: (R,) usable view.
-    """
-
-    keypoint: npt.NDArray[np.int_]
-    residual: Array
-    spread: Array
-    excess: Array
-    features: Array
-    clear: npt.NDArray[np.bool_]
+_LEAST_PX_AT_640 = 0.1
+"""Least floor of a view's standard deviation: nothing is located better than that."""
+_MOST_PX_AT_640 = 10.0
+_COMPARED = 200
+"""Scenes on which the networks of the folds are compared with the shipped one."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -100,87 +55,131 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--labelled", required=True, help="the training dataset, for its labels")
     parser.add_argument("--out", required=True, help="the ONNX file to write")
     parser.add_argument("--limit", type=int, default=500, help="scenes to use")
-    parser.add_argument("--coarse", help="checkpoint of the coarse stage, for cross-fitting")
-    parser.add_argument("--crop", help="checkpoint of the crop stage, for cross-fitting")
+    how = parser.add_mutually_exclusive_group()
+    how.add_argument("--run", help="folder of the training run, for cross-fitting")
+    how.add_argument("--held-out", help="labelled dataset that was not used in training")
     parser.add_argument("--folds", type=int, default=5, help="folds of the cross-fitting")
-    parser.add_argument("--fold-steps", type=int, default=400, help="training steps a fold")
+    parser.add_argument("--fold-steps", type=int, help="training steps a fold")
 
 
 def run(args: argparse.Namespace) -> int:
     """Writes a copy of the model file with fitted constants."""
     detector = KeypointDetector.load(args.model)
     description = detector.model.description
-    scenes, taught = Dataset(args.dataset), Dataset(args.labelled)
+    scenes = Dataset(args.dataset)
     rest = [i for i in range(len(scenes)) if not scenes.labelled[i]][: args.limit]
-    detections = detect(detector, scenes, rest)
-    uncertainty = calibrate(detections, len(description.keypoints))
-    labelled, held_out = _labelled_detections(args, detector, taught)
-    clicks = [triangulated_clicks(taught, i) for i in labelled]
-    common = common_mode(
-        held_out, np.stack([c[0] for c in clicks]), np.stack([c[1] for c in clicks]), uncertainty
-    )
-    crossfit = args.crop is not None
-    uncertainty = dataclasses.replace(uncertainty, common_mode=common, provisional=not crossfit)
-    for k, name in enumerate(description.keypoints):
-        print(
-            f"{name}: A {uncertainty.pixel_variance[k][0][0]:.2f} px^2, "
-            f"b {uncertainty.spread_gain[k]:.2f}, "
-            f"common mode {1e3 * np.sqrt(np.trace(np.array(common[k])) / 3):.1f} mm an axis"
-        )
-    print(f"confidence: {uncertainty.confidence}")
+    if not rest:
+        raise ConfigurationError(f"{args.dataset}: no scene without labels")
+    uncertainty = calibrate(detect(detector, scenes, rest), len(description.keypoints))
+    some = rest[:_COMPARED]
+    shipped = locate(detector, scenes, some, uncertainty)
+    witnesses, record = _witnesses(args, detector, scenes, some, uncertainty)
+    mode, held_out = explain(witnesses, shipped)
+    provisional = args.run is None and args.held_out is None
+    uncertainty = with_common_mode(uncertainty, mode, provisional=provisional)
+    record |= {"scenes": len(rest), "errors": int(held_out.known.sum()), "growth": mode.growth}
+    training = {**description.training, "calibration": record}
     model = onnx.load(args.model)
-    attach_description(model, dataclasses.replace(description, uncertainty=uncertainty))
+    attach_description(
+        model, dataclasses.replace(description, uncertainty=uncertainty, training=training)
+    )
     Path(args.out).write_bytes(model.SerializeToString())
+    print(summary(description.keypoints, uncertainty, record))
     return 0
 
 
-def _labelled_detections(
-    args: argparse.Namespace, detector: KeypointDetector, taught: Dataset
-) -> tuple[list[int], Detections]:
-    """The labelled samples, in some order, and their detections, held out if possible."""
-    if args.crop is None:
-        labelled = [int(i) for i in np.flatnonzero(taught.labelled)]
-        return labelled, detect(detector, taught, labelled)
+def _witnesses(
+    args: argparse.Namespace,
+    detector: KeypointDetector,
+    scenes: Dataset,
+    some: Sequence[int],
+    uncertainty: UncertaintyDescription,
+) -> tuple[list[Witness], dict[str, Any]]:
+    """Networks with held-out labels, and how they were come by."""
+    if args.run is None:
+        labels = Dataset(args.held_out or args.labelled)
+        samples = [int(i) for i in np.flatnonzero(labels.labelled)]
+        points, variance, click = clicked_points(labels, samples)
+        held = locate(detector, labels, samples, uncertainty)
+        how = "labels of another dataset" if args.held_out else "the labels of the training"
+        return [Witness(held, points, variance)], {"how": how, "click_px": click}
     # PyTorch is needed for cross-fitting alone.
-    from s3k_ros.training.checkpoint import Checkpoint
-    from s3k_ros.training.crossfit import held_out_detections
+    from s3k_ros.training.crossfit import folds_of
+    from s3k_ros.training.export import load_run
 
-    if args.coarse is None:
-        raise ConfigurationError("cross-fitting needs both checkpoints, --coarse and --crop")
-    coarse, crop = Checkpoint.load(Path(args.coarse)), Checkpoint.load(Path(args.crop))
-    return held_out_detections(taught, coarse, crop, args.folds, args.fold_steps, print)
+    taught = Dataset(args.labelled)
+    _, _, click = clicked_points(taught, [int(i) for i in np.flatnonzero(taught.labelled)])
+    witnesses, steps = [], 0
+    coarse, crop = load_run(Path(args.run))
+    for fold in folds_of(taught, coarse, crop, args.folds, args.fold_steps, print):
+        witnesses.append(
+            witness(fold.detector, taught, fold.held, scenes, some, uncertainty, click)
+        )
+        steps = fold.steps
+    how = f"cross-fitted, {args.folds} folds of {steps} steps"
+    return witnesses, {"how": how, "click_px": click}
 
 
-def detect(detector: KeypointDetector, dataset: Dataset, samples: Iterable[int]) -> Detections:
-    """Runs the shipped detector on samples; scenes with an unusable image are left out."""
-    cameras, pixels, excess, features = [], [], [], []
-    shown = time.monotonic()
-    for sample in samples:
-        views = detector.detect_peaks(dataset.images(sample))
-        present = [view for view in views if view is not None]
-        if len(present) < len(views):
-            continue
-        cameras.append(dataset.cameras(sample))
-        pixels.append([view.pixels[:, 0] for view in present])
-        excess.append([view.excess[:, 0] for view in present])
-        features.append([view.features[:, 0] for view in present])
-        if time.monotonic() - shown > 5:
-            shown = time.monotonic()
-            print(f"detected {len(cameras)} scenes", flush=True)
-    if not cameras:
-        raise DataError(f"{dataset.folder}: no usable scene")
-    return Detections(cameras, np.array(pixels), np.array(excess), np.array(features))
+def witness(
+    detector: KeypointDetector,
+    taught: Dataset,
+    held: Sequence[int],
+    scenes: Dataset,
+    some: Sequence[int],
+    uncertainty: UncertaintyDescription,
+    click_px: float,
+) -> Witness:
+    """What a fold's network says of its held-out samples and of some scenes."""
+    points, variance, _ = clicked_points(taught, held, click_px)
+    known = locate(detector, taught, held, uncertainty)
+    return Witness(known, points, variance, locate(detector, scenes, some, uncertainty))
+
+
+def with_common_mode(
+    uncertainty: UncertaintyDescription, mode: CommonMode, *, provisional: bool
+) -> UncertaintyDescription:
+    """The constants with a common mode in place of theirs."""
+    return dataclasses.replace(
+        uncertainty,
+        common_mode=tuple(
+            tuple(tuple(float(v) for v in row) for row in matrix) for matrix in mode.matrices
+        ),
+        common_reference=tuple(float(trace) for trace in mode.reference),
+        common_growth=mode.growth,
+        provisional=provisional,
+    )
+
+
+def summary(
+    keypoints: Sequence[str], uncertainty: UncertaintyDescription, record: dict[str, Any]
+) -> str:
+    """The constants as text."""
+    lines = [
+        f"common mode: {record['how']}, {record['errors']} errors, clicks of "
+        f"{record['click_px']:.2f} px, growth {uncertainty.common_growth:.1f}"
+    ]
+    for k, name in enumerate(keypoints):
+        level, _, vertical = 1e3 * np.sqrt(np.diagonal(uncertainty.common_mode[k]))
+        floor = uncertainty.pixel_variance[k][0][0]
+        lines.append(
+            f"{name}: A {floor:.2f} px^2, b {uncertainty.spread_gain[k]:.2f}, common mode "
+            f"{level:.1f} mm level, {vertical:.1f} mm vertical"
+        )
+    lines.append(f"confidence: {uncertainty.confidence}")
+    if uncertainty.provisional:
+        lines.append("provisional: give --run or --held-out for errors of labels not learned from")
+    return "\n".join(lines)
 
 
 def calibrate(detections: Detections, keypoints: int, rounds: int = 3) -> UncertaintyDescription:
     """Fits A_k (isotropic), b_k and the confidence; the common-mode term stays zero."""
-    floor, gain = np.full(keypoints, 2.0), np.ones(keypoints)
     width = detections.cameras[0][0].width
-    gross = max(GROSS_FRACTION * width, _LEAST_GROSS_PX)
+    floor, gain = np.full(keypoints, 2.0 * (width / 640) ** 2), np.ones(keypoints)
+    gross = max(GROSS_FRACTION * width, LEAST_GROSS_PX)
     residuals = leave_one_out(detections, floor, gain)
     for _ in range(rounds):
         for k in range(keypoints):
-            floor[k], gain[k] = _fit_covariance(residuals, k, gross, floor[k], gain[k])
+            floor[k], gain[k] = _fit_covariance(residuals, k, gross, floor[k], gain[k], width)
         residuals = leave_one_out(detections, floor, gain)
     zero = ((0.0,) * 3,) * 3
     return UncertaintyDescription(
@@ -193,41 +192,8 @@ def calibrate(detections: Detections, keypoints: int, rounds: int = 3) -> Uncert
     )
 
 
-def leave_one_out(detections: Detections, floor: Array, gain: Array) -> Residuals:
-    """Residual of every view against the point that the other views, agreeing, give."""
-    covariances, usable = detections.covariances(floor, gain), detections.usable
-    parts: dict[str, list[Array]] = {f.name: [] for f in dataclasses.fields(Residuals)}
-    for n, cameras in enumerate(detections.cameras):
-        for c, camera in enumerate(cameras):
-            weights = usable[n].astype(float)
-            weights[c] = 0.0
-            result = triangulate(cameras, detections.pixels[n], covariances[n], weights)
-            freedom = np.maximum(2 * result.views_used.sum(1) - 3, 1)
-            agree = np.nan_to_num(result.chi_square, nan=np.inf) < chi2.ppf(_CONSISTENT, freedom)
-            keep = np.flatnonzero(agree & np.isfinite(detections.pixels[n, c]).all(-1))
-            points = result.points[keep]
-            jacobian = camera.projection_jacobian(points)
-            parts["keypoint"].append(keep.astype(float))
-            parts["residual"].append(detections.pixels[n, c, keep] - camera.project(points))
-            parts["spread"].append(jacobian @ result.covariances[keep] @ jacobian.swapaxes(-1, -2))
-            parts["excess"].append(detections.excess[n, c, keep])
-            parts["features"].append(detections.features[n, c, keep])
-            parts["clear"].append(usable[n, c, keep].astype(float))
-    whole = {name: np.concatenate(values) for name, values in parts.items()}
-    good = np.isfinite(whole["residual"]).all(-1) & np.isfinite(whole["features"]).all(-1)
-    whole = {name: values[good] for name, values in whole.items()}
-    return Residuals(
-        keypoint=whole["keypoint"].astype(int),
-        residual=whole["residual"],
-        spread=whole["spread"],
-        excess=whole["excess"],
-        features=whole["features"],
-        clear=whole["clear"].astype(bool),
-    )
-
-
 def _fit_covariance(
-    residuals: Residuals, k: int, gross: float, floor: float, gain: float
+    residuals: Residuals, k: int, gross: float, floor: float, gain: float, width: int
 ) -> tuple[float, float]:
     """Maximum likelihood of (A, b) for the inliers of keypoint k."""
     size = np.linalg.norm(residuals.residual, axis=1)
@@ -247,7 +213,9 @@ def _fit_covariance(
         return float((distance + np.linalg.slogdet(covariance)[1]).mean())
 
     start = np.log([floor, max(gain, 1e-3)])
-    bounds = [(np.log(_LEAST_PX2), np.log(100.0)), (np.log(1e-4), np.log(20.0))]
+    scale = width / 640
+    least, most = ((value * scale) ** 2 for value in (_LEAST_PX_AT_640, _MOST_PX_AT_640))
+    bounds = [(np.log(least), np.log(most)), (np.log(1e-4), np.log(20.0))]
     found = minimize(cost, start, method="Nelder-Mead", bounds=bounds, options={"maxiter": 80})
     return float(np.exp(found.x[0])), float(np.exp(found.x[1]))
 
@@ -278,48 +246,6 @@ def _fit_confidence(
     found = minimize(cost, np.zeros(features.shape[1]), jac=True, method="L-BFGS-B")
     weights = dict(zip(CONFIDENCE_FEATURES, map(float, found.x[1:]), strict=True))
     return ConfidenceDescription(float(found.x[0]), weights)
-
-
-def common_mode(
-    detections: Detections, points: Array, spread: Array, uncertainty: UncertaintyDescription
-) -> tuple[tuple[tuple[float, ...], ...], ...]:
-    """Q_k (K, 3, 3) m^2: what geometry and click noise do not explain of the labels' errors.
-
-    Args:
-        detections: of the labelled samples.
-        points: (N, K, 3) triangulated clicks, base frame, m.
-        spread: (N, K, 3, 3) their covariances, m^2.
-        uncertainty: with fitted A and b.
-    """
-    floor = np.array([matrix[0][0] for matrix in uncertainty.pixel_variance])
-    gain = np.array(uncertainty.spread_gain)
-    covariances, usable = detections.covariances(floor, gain), detections.usable
-    errors = np.full(points.shape, np.nan)
-    explained = np.full(spread.shape, np.nan)
-    for n, cameras in enumerate(detections.cameras):
-        weights = usable[n].astype(float)
-        result = triangulate(cameras, detections.pixels[n], covariances[n], weights)
-        errors[n] = result.points - points[n]
-        explained[n] = result.covariances + spread[n]
-    return tuple(_common_of(errors[:, k], explained[:, k]) for k in range(points.shape[1]))
-
-
-def _common_of(errors: Array, explained: Array) -> tuple[tuple[float, ...], ...]:
-    good = np.isfinite(errors).all(-1) & (np.linalg.norm(errors, axis=-1) < 0.03)
-    floor = _FLOOR_COMMON_M**2
-    if good.sum() < 3:
-        return _rows(np.eye(3) * 0.005**2)
-    second = np.einsum("ni,nj->ij", errors[good], errors[good]) / good.sum()
-    rest = np.diagonal(second - explained[good].mean(0))
-    # The object turns about the vertical, and a bias with it: level axes are alike in the base
-    # frame, and ten samples cannot tell more than two numbers.
-    level, vertical = max(float(rest[:2].mean()), floor), max(float(rest[2]), floor)
-    return _rows(np.diag([level, level, vertical]))
-
-
-def _rows(matrix: Array | Sequence[Sequence[float]]) -> tuple[tuple[float, ...], ...]:
-    symmetric = 0.5 * (np.asarray(matrix) + np.asarray(matrix).T)
-    return tuple(tuple(float(v) for v in row) for row in symmetric)
 
 
 def main() -> int:

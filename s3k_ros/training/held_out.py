@@ -1,0 +1,208 @@
+"""From held-out labelled samples to the common-mode term: what their errors consist of.
+
+A network that did not learn from a sample errs there by
+
+    error = geometry + common mode + (this network - shipped network) - click error
+
+The geometry's part is predicted by its covariance, the clicks' part follows from how well the
+clicks of several views agree, and the third part is measured on many scenes without labels. It adds
+to the others without correlation where the shipped network is the better informed one (the
+difference of an efficient and a less efficient estimate is uncorrelated with the efficient one's
+error), so that its variance may simply be taken away. `s3k_ros.training.common_mode` does the rest.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from s3k_ros.geometry.triangulation import triangulate
+from s3k_ros.perception.description import UncertaintyDescription
+from s3k_ros.perception.detector import KeypointDetector
+from s3k_ros.perception.triangulator import CommonMode, KeypointTriangulator, Status
+from s3k_ros.training.common_mode import HeldOut, common_mode
+from s3k_ros.training.dataset import Dataset
+from s3k_ros.training.figures import INLIER_M
+from s3k_ros.training.views import CLICK_PX
+
+Array = npt.NDArray[np.float64]
+
+USUAL_GROWTH = 1.5
+"""Growth of the common mode where no other networks tell: what both the disagreement of networks
+and the true errors show on the plush fox."""
+_GROWTHS = np.linspace(0.0, 2.5, 26)
+_LEAST_FREEDOM = 20
+"""Agreement of fewer clicks than this says less about a click's error than experience."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Estimates:
+    """Keypoints of N samples as the runtime's chain gives them, without any common mode.
+
+    Attributes:
+        points: (N, K, 3) m, base frame, NaN where refused.
+        geometry: (N, K, 3, 3) m^2, their covariances from geometry alone.
+    """
+
+    points: Array
+    geometry: Array
+
+    @property
+    def traces(self) -> Array:
+        """(N, K) m^2, traces of the covariances."""
+        return np.asarray(np.trace(self.geometry, axis1=2, axis2=3))
+
+    @property
+    def reference(self) -> Array:
+        """(K,) m^2, average traces."""
+        return np.asarray(np.nanmean(self.traces, axis=0))
+
+
+@dataclasses.dataclass(frozen=True)
+class Witness:
+    """A network with labelled samples that it did not learn from.
+
+    Attributes:
+        held: its estimates on N of them.
+        clicks: (N, K, 3) m, their triangulated clicks, NaN where unknown.
+        click_variance: (N, K, 3) m^2, of the clicks, per axis.
+        scenes: its estimates on the scenes of the shipped model's; None: it is the shipped one.
+    """
+
+    held: Estimates
+    clicks: Array
+    click_variance: Array
+    scenes: Estimates | None = None
+
+
+def locate(
+    detector: KeypointDetector,
+    dataset: Dataset,
+    samples: Sequence[int],
+    uncertainty: UncertaintyDescription,
+) -> Estimates:
+    """Runs detector and triangulator with other constants than the model file's."""
+    model = detector.model
+    model.description = dataclasses.replace(model.description, uncertainty=uncertainty)
+    names = model.description.keypoints
+    triangulator = KeypointTriangulator(names)
+    points = np.full((len(samples), len(names), 3), np.nan)
+    geometry = np.full((*points.shape, 3), np.nan)
+    for n, sample in enumerate(samples):
+        views = detector.detect(dataset.images(sample))
+        for k, estimate in enumerate(triangulator.estimate(dataset.cameras(sample), views)):
+            if estimate.status == Status.OK:
+                points[n, k], geometry[n, k] = estimate.position, estimate.covariance
+    return Estimates(points, geometry)
+
+
+def clicked_points(
+    dataset: Dataset, samples: Sequence[int], click_px: float | None = None
+) -> tuple[Array, Array, float]:
+    """Triangulated clicks (N, K, 3) m, their variances (N, K, 3) m^2, and a click's error in px.
+
+    Unless stated, the error is that with which the clicks of several views agree, or `CLICK_PX`
+    where too few do.
+    """
+    shape = (len(samples), len(dataset.keypoint_names), 3)
+    points, unit = np.full(shape, np.nan), np.full(shape, np.nan)
+    chi_square, freedom = 0.0, 0
+    for n, sample in enumerate(samples):
+        clicks = dataset.labels(sample)
+        seen = np.isfinite(clicks).all(-1)
+        covariances = np.broadcast_to(np.eye(2), (*seen.shape, 2, 2)).copy()
+        found = triangulate(dataset.cameras(sample), clicks, covariances, seen.astype(float))
+        views = found.views_used.sum(1)
+        good = views >= 2
+        points[n, good] = found.points[good]
+        unit[n, good] = np.diagonal(found.covariances, axis1=1, axis2=2)[good]
+        chi_square += float(found.chi_square[good].sum())
+        freedom += int((2 * views[good] - 3).sum())
+    if click_px is None:
+        agreeing = freedom >= _LEAST_FREEDOM
+        click_px = float(np.sqrt(chi_square / freedom)) if agreeing else CLICK_PX
+    return points, unit * click_px**2, click_px
+
+
+def explain(witnesses: Sequence[Witness], shipped: Estimates) -> tuple[CommonMode, HeldOut]:
+    """The common mode of the shipped network, and the errors that it was estimated from.
+
+    Args:
+        witnesses: networks with the labelled samples that each did not learn from.
+        shipped: the shipped network's estimates on scenes without labels.
+
+    Raises:
+        DataError: hardly any held-out error is known.
+    """
+    reference = shipped.reference
+    nothing = np.zeros((len(reference), 3, 3))
+    differences = [_difference(w.scenes, shipped) for w in witnesses if w.scenes is not None]
+    growth = growth_of(differences, shipped) if differences else USUAL_GROWTH
+    mode = CommonMode(nothing, reference, growth)
+    apart = _scaled_variance(differences, mode.factors(shipped.geometry))
+    parts = [_held_out(witness, mode, apart) for witness in witnesses]
+    held_out = HeldOut(*(np.concatenate(values) for values in zip(*parts, strict=True)))
+    return CommonMode(common_mode(held_out), reference, growth), held_out
+
+
+def growth_of(differences: Sequence[Array], shipped: Estimates) -> float:
+    """How fast networks come apart as the geometry's trace grows: most likely power, 0 to 2.5.
+
+    Where a network is unsure, another one trained on other labels gives another answer. That part
+    of the common mode can be measured on scenes without labels, and the rest behaves alike.
+
+    Args:
+        differences: per network (N, K, 3) m, its points minus the shipped one's, NaN where unknown.
+        shipped: the shipped network's estimates on the same scenes.
+    """
+    matrices = np.zeros((shipped.points.shape[1], 3, 3))
+    costs = []
+    for growth in _GROWTHS:
+        factors = CommonMode(matrices, shipped.reference, float(growth)).factors(shipped.geometry)
+        variance = _scaled_variance(differences, factors)
+        known = np.stack([np.isfinite(difference).all(-1) for difference in differences])
+        spread = np.where(known, 3 * np.log(factors), 0.0).sum() / max(int(known.sum()), 1)
+        level, count = np.log(np.maximum(variance, 1e-12)).sum(1), known.sum((0, 1))
+        costs.append(spread + float(np.average(level, weights=np.maximum(count, 1))))
+    return float(_GROWTHS[int(np.argmin(costs))])
+
+
+def _difference(scenes: Estimates, shipped: Estimates) -> Array:
+    """(N, K, 3) m; NaN where either is refused or they are grossly apart."""
+    return _inliers(scenes.points - shipped.points)
+
+
+def _inliers(errors: Array) -> Array:
+    distance = np.linalg.norm(errors, axis=-1, keepdims=True)
+    return np.where(distance < INLIER_M, errors, np.nan)
+
+
+def _scaled_variance(differences: Sequence[Array], factors: Array) -> Array:
+    """(K, 3) m^2 of differences at a factor of 1; the level axes are alike."""
+    if not differences:
+        return np.zeros((factors.shape[1], 3))
+    squared = np.stack(differences) ** 2 / factors[..., np.newaxis]
+    total, count = np.nansum(squared, axis=(0, 1)), np.isfinite(squared).sum(axis=(0, 1))
+    variance = total / np.maximum(count, 1)
+    level = variance[:, :2].mean(1)
+    return np.stack([level, level, variance[:, 2]], axis=1)
+
+
+def _held_out(witness: Witness, mode: CommonMode, apart: Array) -> tuple[Array, Array, Array]:
+    """Errors, explained variances and growth factors of one network.
+
+    A network trained with fewer labels is less sure everywhere. Its geometry is brought to that of
+    the shipped one by the ratio of their averages: on samples that the shipped network learned
+    from, its own would be too good.
+    """
+    own = mode.reference if witness.scenes is None else witness.scenes.reference
+    ratio = (mode.reference / own)[:, np.newaxis]
+    factors = mode.factors(witness.held.geometry * ratio[..., np.newaxis])
+    geometry = np.diagonal(witness.held.geometry, axis1=2, axis2=3) * ratio
+    explained = geometry + witness.click_variance
+    if witness.scenes is not None:
+        explained = explained + apart * factors[..., np.newaxis]
+    return _inliers(witness.held.points - witness.clicks), explained, factors
