@@ -122,6 +122,8 @@ class Trainer:
                 if self._must_end(stop):
                     break
             self.save()
+            if self.finished and self._best:
+                self._tell_choice()
         finally:
             if monitor is not None:
                 monitor.close()
@@ -180,6 +182,14 @@ class Trainer:
         Checkpoint(self._params, self._keypoints, self.step, _named("ema", self.ema), info).save(
             self.model_path
         )
+
+    def _tell_choice(self) -> None:
+        self._say(
+            f"{self._params.stage}: the guards chose step {self._best['step']} with score "
+            f"{self._best['score']:.2f}"
+        )
+        for finding in self._best["findings"]:
+            self._say(f"{self._params.stage}: chosen weights: {finding}")
 
     def _must_end(self, stop: Stop) -> bool:
         """All processes end at the same step: one that has to, takes the others along."""
