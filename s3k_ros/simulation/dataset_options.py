@@ -9,7 +9,7 @@ from pathlib import Path
 
 from s3k_ros.errors import ConfigurationError
 from s3k_ros.simulation import surroundings
-from s3k_ros.simulation.generators import box
+from s3k_ros.simulation.generators import box, shoe
 from s3k_ros.simulation.mesh import MeshObject
 from s3k_ros.simulation.object_spec import ObjectSceneSpec
 from s3k_ros.simulation.random_rig import RandomRig
@@ -150,10 +150,10 @@ def load_objects(
         if what == "box":
             found.append(box.make_box())
         elif match := re.fullmatch(r"shoe:(\d{1,9})", what):
-            found.append(_shoe(int(match[1]), family))
+            found.append(shoe.make_shoe(int(match[1]), family))
         elif match := re.fullmatch(r"shoes(?::(\d{1,4}))?", what):
             count = int(match[1] or DEFAULT_SHOES)
-            found += [_shoe(seed, family) for seed in range(count)]
+            found += [shoe.make_shoe(seed, family) for seed in range(count)]
         elif not Path(what).suffix:
             raise ConfigurationError(
                 f"object {what!r} must be box, shoe:SEED, shoes, shoes:COUNT or a mesh file"
@@ -165,9 +165,3 @@ def load_objects(
     if files:
         raise ConfigurationError(f"--keypoints {files[0]}: there is no mesh for it")
     return found
-
-
-def _shoe(seed: int, family: str) -> MeshObject:
-    from s3k_ros.simulation.generators import shoe
-
-    return shoe.make_shoe(seed, family)
