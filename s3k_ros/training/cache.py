@@ -8,6 +8,7 @@ write the same bytes twice; both are safe.
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import hashlib
 import json
@@ -74,7 +75,7 @@ def cached(
         The array, mapped copy-on-write: it may be written to, the file never changes.
 
     Raises:
-        DataError: the folder cannot be written.
+        DataError: the folder cannot be written, or the disk is full.
     """
     path = folder / f"{key}.npy"
     found = _mapped(path, shape, np.dtype(dtype))
@@ -109,12 +110,26 @@ def _write(path: Path, shape: tuple[int, ...], dtype: Any, fill: Callable[[Any],
     os.close(handle)
     try:
         array = np.lib.format.open_memmap(partial, "w+", dtype, shape)
+        _reserve(Path(partial))
         fill(array)
         array.flush()
         del array
         Path(partial).replace(path)
     finally:
         Path(partial).unlink(missing_ok=True)
+
+
+def _reserve(path: Path) -> None:
+    """Takes the disk space of a sparse file: a full disk shall not strike while it is mapped."""
+    if not hasattr(os, "posix_fallocate"):
+        return
+    with path.open("r+b") as file:
+        try:
+            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+        except OSError as error:
+            if error.errno == errno.ENOSPC:
+                size = path.stat().st_size / 1e9
+                raise DataError(f"{path.parent}: no room for a cache of {size:.1f} GB") from error
 
 
 @contextlib.contextmanager

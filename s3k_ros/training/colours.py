@@ -111,8 +111,10 @@ def recolour(images: Tensor, colours: Colours) -> Tensor:
         images = _blurred(images, colours.blur)
         images = _noisy(images, colours.noise, colours.seed)
         images = images.clamp_(0.0, 255.0)
-    for cut in colours.cut_outs:
-        _hide(images[cut.view], cut)
+    if colours.cut_outs:
+        flat = _on(images, np.array([cut.colour for cut in colours.cut_outs]))
+        for cut, colour in zip(colours.cut_outs, flat, strict=True):
+            _hide(images[cut.view], cut, colour)
     return images
 
 
@@ -161,15 +163,14 @@ def _noisy(images: Tensor, spread: Array, seed: int) -> Tensor:
     return images.index_add_(0, index, noise.mul_(_on(images, spread[chosen])))
 
 
-def _hide(image: Tensor, cut: CutOut) -> None:
-    """Fills a rectangle of one image (3, H, W) in place."""
+def _hide(image: Tensor, cut: CutOut, colour: Tensor) -> None:
+    """Fills a rectangle of one image (3, H, W) in place; ``colour`` (3, 1, 1)."""
     height, width = image.shape[1:]
     h, w = max(1, int(cut.height * height)), max(1, int(cut.width * width))
     top, left = int(cut.top * height), int(cut.left * width)
     target = image[:, top : top + h, left : left + w]
     if cut.piece is None:
-        for channel, value in zip(target, cut.colour, strict=True):
-            channel.fill_(value)
+        target.copy_(colour.expand_as(target))
         return
     y, x = int(cut.piece[0] * height), int(cut.piece[1] * width)
     target.copy_(image[:, y : y + h, x : x + w].clone())

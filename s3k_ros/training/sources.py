@@ -119,7 +119,7 @@ def collect(
         coarse: the coarse stage's result.
         out: the run's folder, for caches that belong to it.
         subset: the samples to use.
-        device: where the pixels shall be; on the CPU they stay memory-mapped.
+        device: where the pixels shall be, if they fit; on the CPU they stay memory-mapped.
         say: where progress lines go.
 
     Raises:
@@ -136,7 +136,7 @@ def collect(
     if params.stage == "coarse":
         whole = whole_views(dataset, params, out, say)
         used = [*labelled, *unlabelled]
-        if device.type != "cpu":
+        if _fits(whole, len(used), device, say):
             whole = whole.choose(used).to(device)
             used = list(range(len(used)))
         split = np.split(np.array(used, int), [len(labelled)])
@@ -150,12 +150,25 @@ def collect(
         dataset, params, [samples[i] for i in known], [centres[i] for i in known], out, say
     )
     say(f"the object was found in {len(known)} of {len(samples)} samples")
+    if _fits(windows, len(windows), device, say):
+        windows = windows.to(device)
     return Sources(
-        windows.to(device),
+        windows,
         np.array([i for i, k in enumerate(known) if k < len(labelled)], int),
         points[[k for k in known if k < len(labelled)]],
         np.array([i for i, k in enumerate(known) if k >= len(labelled)], int),
     )
+
+
+def _fits(views: ViewSet, samples: int, device: torch.device, say: Say) -> bool:
+    """Whether the pixels of so many samples shall lie on a GPU: half of its free memory at most."""
+    if device.type != "cuda":
+        return False
+    free = torch.cuda.mem_get_info(device)[0]
+    needed = views.pixels[0].nbytes * samples
+    if needed > free / 2:
+        say(f"{needed / 1e9:.1f} GB of views stay in main memory: the GPU has {free / 1e9:.1f} GB")
+    return needed <= free / 2
 
 
 def whole_views(

@@ -1,6 +1,7 @@
 # ruff: noqa: E402
 from __future__ import annotations
 
+import errno
 import multiprocessing
 import os
 import shutil
@@ -154,3 +155,15 @@ def test_a_subset_uses_only_its_samples(folder: Path, tmp_path: Path) -> None:
 def test_a_wrong_subset_names_its_fault(folder: Path, limit: Subset, words: str) -> None:
     with pytest.raises(ConfigurationError, match=words):
         limit.resolved(Dataset(folder))
+
+
+def test_a_full_disk_is_named_before_anything_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_) -> None:
+        raise OSError(errno.ENOSPC, "no space left")
+
+    monkeypatch.setattr(cache.os, "posix_fallocate", full)
+    with pytest.raises(DataError, match="no room"):
+        cached(tmp_path, "k", (1000,), lambda a: a.fill(1))
+    assert not list(tmp_path.glob("*.npy"))
