@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -121,3 +122,16 @@ def test_a_dataset_without_truth_opens_and_says_so(folder: Path) -> None:
     assert not dataset.has_truth
     with pytest.raises(DataError, match=r"truth\.parquet"):
         dataset.truth(0)
+
+
+def test_the_examples_of_the_documentation_run(tmp_path: Path, monkeypatch) -> None:
+    pytest.importorskip("pandas")
+    page = (Path(__file__).parents[2] / "docs" / "dataset.md").read_text()
+    write_dataset(tmp_path / "toy", 2, 1)
+    monkeypatch.chdir(tmp_path)
+    examples = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    assert len(examples) == 2
+    for example in examples:
+        exec(compile(example, "docs/dataset.md", "exec"), {})
+    assert len(Dataset("copy")) == 3
+    assert not any(keypoint == "body" for _, keypoint in Dataset("toy").clicks(0))

@@ -166,6 +166,22 @@ def test_a_keypoint_hidden_in_two_of_four_views_is_still_labelled(tmp_path: Path
     assert ("a", "head") in outcome.clicks[1]  # it is still there, behind the arm
 
 
+def test_something_alike_that_was_there_before_is_no_motion(tmp_path: Path) -> None:
+    def with_twin(images: Images) -> Images:
+        for camera in RIG:
+            u, v = (round(float(x)) for x in camera.project(POINTS[0]))
+            side = 1 if u < 160 else -1
+            blob = np.clip(texture(100, 33, 33), 0, 255).astype(np.uint8)
+            at = u + 34 * side
+            images[camera.name][v - 16 : v + 17, at - 16 : at + 17] = blob
+        return images
+
+    hidden = with_twin(cover(frame(), {"a": [0], "b": [0], "c": [0]}))
+    outcome = examine(written(tmp_path / "d", [with_twin(frame()), hidden]), 3)
+    assert not outcome.refusal
+    assert outcome.hidden == ((1, "head"),)
+
+
 def test_a_keypoint_hidden_in_three_views_gets_no_clicks_there(tmp_path: Path) -> None:
     hidden = cover(frame(), {"a": [0], "b": [0], "c": [0]})
     dataset = written(tmp_path / "d", [frame(), hidden, frame()])

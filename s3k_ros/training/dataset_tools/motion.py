@@ -40,7 +40,8 @@ class Settings:
         radius: half the side of the smallest patch, and ``max_radius`` of the largest.
         reach: how far a patch is looked for.
         match: least correlation of a patch that is found again.
-        gain: by how much the best place must correlate better than the old one to count as motion.
+        gain: by how much a place must correlate better than the old one does, and than it did
+            before, to count as motion.
         distinct: a patch tells motion when its correlation with itself, shifted by twice the
             tolerance in any direction, is at most this.
         contrast: least standard deviation of a patch in multiples of the noise.
@@ -100,17 +101,20 @@ def locate(
     if patch is None:
         return Seen.UNKNOWN, nowhere
     reach = int(np.ceil(max(settings.reach * width, 3 * tolerance)))
-    scores, offset = _scores(patch, after, corner, reach)
-    here = float(scores[offset[1], offset[0]])
-    best = np.unravel_index(int(np.argmax(scores)), scores.shape)
-    shift = np.array([best[1] - offset[0], best[0] - offset[1]], float)
-    if scores[best] < settings.match:
+    scores, (x, y) = _scores(patch, after, corner, reach)
+    known, _ = _scores(patch, before, corner, reach)
+    rows, columns = np.indices(scores.shape)
+    near = np.hypot(rows - y, columns - x) <= tolerance
+    here = float(scores[near].max())
+    # Something alike that was there before has not come from here.
+    arrived = np.where(near | (scores - known <= settings.gain), -1.0, scores)
+    best = np.unravel_index(int(np.argmax(arrived)), arrived.shape)
+    if arrived[best] >= settings.match and arrived[best] - here > settings.gain:
+        return Seen.MOVED, np.array([best[1] - x, best[0] - y], float)
+    if here < settings.match:
         return Seen.UNKNOWN, nowhere
-    if np.linalg.norm(shift) <= tolerance:
-        return Seen.SAME, shift
-    if scores[best] - here > settings.gain:
-        return Seen.MOVED, shift
-    return (Seen.SAME, np.zeros(2)) if here >= settings.match else (Seen.UNKNOWN, nowhere)
+    best = np.unravel_index(int(np.argmax(np.where(near, scores, -1.0))), scores.shape)
+    return Seen.SAME, np.array([best[1] - x, best[0] - y], float)
 
 
 def _telling_patch(
