@@ -35,7 +35,7 @@ class Command:
 # How to get what is missing, for people who cloned the repository and for those who use pip.
 EXTRAS = {
     "sim": "the simulation: pip install '.[sim]' in the repository, or make setup",
-    "train": "PyTorch: pip install '.[train]' in the repository, or make setup-train",
+    "train": "the training packages: pip install '.[train]' in the repository, or make setup-train",
 }
 
 TOOLS = "s3k_ros.training.dataset_tools"
@@ -50,13 +50,20 @@ COMMANDS = (
         "write the box or shoes as mesh files",
         "sim",
     ),
-    Command(("dataset", "info"), f"{TOOLS}.info", "what a dataset holds"),
-    Command(("dataset", "view"), f"{TOOLS}.view", "contact sheet of a dataset, clicks drawn"),
-    Command(("dataset", "check"), f"{TOOLS}.check", "name every fault of a dataset"),
-    Command(("dataset", "merge"), f"{TOOLS}.merge", "several datasets of one object into one"),
-    Command(("dataset", "split"), f"{TOOLS}.split", "one dataset into disjoint parts"),
+    Command(("dataset", "info"), f"{TOOLS}.info", "what a dataset holds", "train"),
     Command(
-        ("dataset", "propagate"), f"{TOOLS}.propagate", "labels of one frame to its static segment"
+        ("dataset", "view"), f"{TOOLS}.view", "contact sheet of a dataset, clicks drawn", "train"
+    ),
+    Command(("dataset", "check"), f"{TOOLS}.check", "name every fault of a dataset", "train"),
+    Command(
+        ("dataset", "merge"), f"{TOOLS}.merge", "several datasets of one object into one", "train"
+    ),
+    Command(("dataset", "split"), f"{TOOLS}.split", "one dataset into disjoint parts", "train"),
+    Command(
+        ("dataset", "propagate"),
+        f"{TOOLS}.propagate",
+        "labels of one frame to its static segment",
+        "train",
     ),
     Command(("train",), "s3k_ros.training.train", "train a keypoint model", "train"),
     Command(("export",), "s3k_ros.training.export", "write a trained model as ONNX", "train"),

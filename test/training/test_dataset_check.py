@@ -326,7 +326,7 @@ VALUES = st.one_of(
 )  # fmt: skip
 
 
-@settings(deadline=None, max_examples=100)
+@settings(deadline=None, max_examples=60)
 @given(data=st.data())
 def test_any_damaged_table_is_refused_or_read_and_the_check_agrees(data, tmp_path_factory) -> None:
     source = original(tmp_path_factory.getbasetemp())
