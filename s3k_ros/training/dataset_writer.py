@@ -59,7 +59,7 @@ class DatasetWriter:
         resume: go on with an unfinished folder; ``len(writer)`` samples are there already.
 
     Raises:
-        ConfigurationError: a bad name, a folder that already holds a dataset or something else, or
+        ConfigurationError: a bad name or info, a folder that already holds a dataset or something else, or
             one that cannot be resumed: begun differently, or in use.
     """
 
@@ -78,6 +78,10 @@ class DatasetWriter:
         self._head = Head(
             object_id, list(keypoints), list(cameras), dict(info or {}), image_format, FORMAT
         )
+        try:
+            json.dumps(self._head.info)
+        except (TypeError, ValueError) as error:
+            raise ConfigurationError(f"info must hold what JSON can: {error}") from error
         self._rows: dict[str, list[dict[str, Any]]] = {name: [] for name in SCHEMAS}
         if (self._folder / HEAD).exists():
             raise ConfigurationError(f"{self._folder} already holds a dataset")

@@ -154,6 +154,12 @@ def test_a_folder_with_other_files_is_refused(tmp_path: Path) -> None:
         open_writer(tmp_path)
 
 
+def test_info_that_json_cannot_hold_is_refused_before_anything_is_written(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="info must hold what JSON can"):
+        open_writer(tmp_path / "d", info={"seed": np.int64(3)})
+    assert not (tmp_path / "d").exists()
+
+
 def test_a_journal_that_is_none_is_refused(tmp_path: Path) -> None:
     (tmp_path / JOURNAL).write_text("[1]\n")
     with pytest.raises(ConfigurationError, match=JOURNAL):
