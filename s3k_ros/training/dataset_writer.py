@@ -59,8 +59,8 @@ class DatasetWriter:
         resume: go on with an unfinished folder; ``len(writer)`` samples are there already.
 
     Raises:
-        ConfigurationError: a bad name or info, a folder that already holds a dataset or something else, or
-            one that cannot be resumed: begun differently, or in use.
+        ConfigurationError: a bad name or info, a folder that already holds a dataset or something
+            else, or one that cannot be resumed: begun differently, or in use.
     """
 
     def __init__(

@@ -100,7 +100,7 @@ while True:
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
     process = subprocess.Popen([sys.executable, "-c", code], env=environment)
     journal = tmp_path / "d" / JOURNAL
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 200
     while not (journal.exists() and journal.read_bytes().count(b"\n") > 20):
         assert process.poll() is None and time.monotonic() < deadline
         time.sleep(0.01)
