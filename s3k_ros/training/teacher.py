@@ -99,9 +99,6 @@ def pseudo_labels(
     return _rigid(maps, mass, cameras, pose, mean, params, turns)
 
 
-propose = pseudo_labels
-
-
 def _plain(
     maps: Tensor,
     cameras: VirtualCameras,
