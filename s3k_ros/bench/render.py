@@ -29,8 +29,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of `s3k bench render`."""
     parser.add_argument("--object", default="box", help="as of s3k dataset render")
     parser.add_argument("--width", type=int, default=128, help="image width and height, px")
-    parser.add_argument("--samples", type=int, default=200, help="a round, four images each")
-    parser.add_argument("--rounds", type=int, default=5, help="of each kind, in turn")
+    parser.add_argument("--samples", type=int, default=100, help="a round, four images each")
+    parser.add_argument("--rounds", type=int, default=9, help="of each kind, in turn")
     parser.add_argument("--seed", type=int, default=0)
 
 
@@ -46,6 +46,7 @@ def run(args: argparse.Namespace) -> Result:
             raise ConfigurationError(f"--{name} = {value} must be within {low}..{high}")
     objects = tuple(dataset_options.load_objects([args.object], []))
     spec = ObjectSceneSpec(objects, rig=RandomRig(args.width, args.width))
+    pipeline.spare_threads(args.width)  # for the bare loop too
     with contextlib.closing(ObjectSceneRenderer(spec)) as renderer:
         seeds = range(args.seed, args.seed + args.samples)
         # The first images wait for textures, the first tables for their library.

@@ -16,7 +16,7 @@ from s3k_ros.results import source_commit
 from s3k_ros.simulation import dataset_options
 from s3k_ros.simulation.fox_samples import FoxRenderer
 from s3k_ros.simulation.object_scene import ObjectSceneRenderer, ObjectSceneSpec
-from s3k_ros.simulation.pipeline import Shot, ahead, write_shots
+from s3k_ros.simulation.pipeline import Shot, ahead, spare_threads, write_shots
 from s3k_ros.training.dataset_writer import DatasetWriter
 
 
@@ -170,8 +170,10 @@ def run(args: argparse.Namespace) -> int:
             meta=meta,
         )
         return 0
+    spec = dataset_options.object_spec(args)
+    spare_threads(spec.rig.width)
     render_object_dataset(
-        dataset_options.object_spec(args),
+        spec,
         args.out,
         *counts,
         label_every=args.label_every,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import itertools
+import os
 import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -26,6 +27,7 @@ Value = TypeVar("Value")
 # Samples that may wait to be encoded: more would only fill memory when the disk is slow.
 _WAITING = 16
 _AHEAD = 8
+SMALL_IMAGE_PX = 256
 # The renderer asks for Python's lock many times a sample; by default another thread keeps it for up
 # to 5 ms, which is longer than a small image takes.
 _SWITCH_S = 2e-4
@@ -71,6 +73,16 @@ def write_shots(
                 waiting.popleft().result()
         for written in waiting:
             written.result()
+
+
+def spare_threads(width: int) -> None:
+    """Makes Mesa's software renderer draw small images in the thread that asks, without helpers.
+
+    They cost more than they bring below some hundred pixels, and planning and encoding need the
+    cores. To be called before the first renderer is made; a GPU does not care.
+    """
+    if width <= SMALL_IMAGE_PX:
+        os.environ.setdefault("LP_NUM_THREADS", "0")
 
 
 def _add(writer: DatasetWriter, shot: Shot, by_object: bool) -> int:
