@@ -13,7 +13,15 @@ import pytest
 from s3k_ros.results import Result
 from s3k_ros.training.studies import cli, plan, store
 from s3k_ros.training.studies.catalogue import STUDIES
-from s3k_ros.training.studies.checks import Claim, Verdict, all_of, at_least, at_most, undecided
+from s3k_ros.training.studies.checks import (
+    Claim,
+    Verdict,
+    all_of,
+    at_least,
+    at_most,
+    given,
+    undecided,
+)
 from s3k_ros.training.studies.jobs import Status
 from s3k_ros.training.studies.plan import Works, jobs_of
 from s3k_ros.training.studies.records import Record, over_seeds, ratios, select, spread
@@ -75,6 +83,23 @@ def test_seeds_that_disagree_judge_nothing() -> None:
 def test_fewer_than_three_seeds_judge_nothing() -> None:
     for known in ([], [9.0], [9.0, 9.0], [9.0, 9.0, math.nan]):
         assert at_least(CLAIM, known, 2.0).verdict == Verdict.UNDECIDED
+
+
+def test_nothing_is_held_against_a_training_that_has_not_learned() -> None:
+    for check in (at_least(CLAIM, [1.0] * 3, 2.0), at_most(CLAIM, [1.0] * 3, 2.0)):
+        assert given(check, [10.0, 20.0, 28.0]) == check
+        found = given(check, [10.0, 20.0, math.inf])
+        assert found.verdict == Verdict.UNDECIDED
+        assert "has not learned" in found.evidence
+
+
+def test_equal_failures_do_not_pass_for_success() -> None:
+    lost = verdicts("lambda", lambda cell: 118.0)
+    assert lost["with enough labels a wide range of lambda works"] == Verdict.NOT_REPRODUCED
+    assert lost["with enough labels a large lambda is best"] == Verdict.UNDECIDED
+    lost = verdicts("labels", lambda cell: 118.0)
+    assert lost["ten labelled samples suffice"] == Verdict.UNDECIDED
+    assert lost["past the threshold all data are worth the same"] == Verdict.UNDECIDED
 
 
 def test_parts_of_a_finding_are_judged_together() -> None:
@@ -142,7 +167,7 @@ def test_more_shoes_help_or_do_not() -> None:
     falling = verdicts("category", lambda cell: 40.0 / cell["shoes"])
     assert falling["more shoes, smaller errors on unseen ones"] == Verdict.REPRODUCED
     assert falling["two shoes already generalise"] == Verdict.REPRODUCED
-    flat = verdicts("category", lambda cell: 40.0)
+    flat = verdicts("category", lambda cell: 20.0)
     assert flat["more shoes, smaller errors on unseen ones"] == Verdict.NOT_REPRODUCED
     assert flat["a large gap remains between seen and unseen shoes"] == Verdict.NOT_REPRODUCED
 

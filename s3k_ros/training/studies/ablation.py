@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from s3k_ros.training.studies import scenes
-from s3k_ros.training.studies.checks import Check, Claim, at_least
+from s3k_ros.training.studies.checks import Check, Claim, at_least, given
 from s3k_ros.training.studies.records import (
     SEED,
     Record,
@@ -105,7 +105,7 @@ def analyse(scale: Scale, records: Sequence[Record]) -> Analysis:
                 "time", "Median error over time of training. Dots are seeds.", _over_time(records)
             ),
         ),
-        checks=_checks(records, longest, steps),
+        checks=_checks(longest, steps),
         targets=(),
         notes=(
             "Times were taken while other trainings ran on the same machine: compare them with "
@@ -114,8 +114,7 @@ def analyse(scale: Scale, records: Sequence[Record]) -> Analysis:
     )
 
 
-def _checks(records: Sequence[Record], longest: Sequence[Record], steps: int) -> tuple[Check, ...]:
-    del records
+def _checks(longest: Sequence[Record], steps: int) -> tuple[Check, ...]:
     best = {"method": BEST, "steps": steps}
     found = []
     names = [r.cell["method"] for r in longest if r.cell["method"] != BEST]
@@ -126,7 +125,8 @@ def _checks(records: Sequence[Record], longest: Sequence[Record], steps: int) ->
             f"Its median error is at least {_USEFUL:g} times the best configuration's, for every "
         )
         claim = Claim(what, HELPS, f"{rule}seed.")
-        found.append(at_least(claim, ratios(longest, "median_mm", other, best), _USEFUL))
+        check = at_least(claim, ratios(longest, "median_mm", other, best), _USEFUL)
+        found.append(given(check, values(select(longest, **best), "median_mm")))
     return tuple(found)
 
 

@@ -11,6 +11,8 @@ from s3k_ros.training.studies.records import number, spread
 
 LEAST_SEEDS = 3
 """Fewer repetitions judge nothing."""
+LEARNED_MM = 28.0
+"""Above this median error, 10 px of the paper's images, a training has not learned its task."""
 
 
 class Verdict(StrEnum):
@@ -71,6 +73,21 @@ def all_of(claim: Claim, checks: Sequence[Check]) -> Check:
     else:
         verdict = Verdict.UNDECIDED
     return Check(claim, verdict, "; ".join(check.evidence for check in checks) or "not measured")
+
+
+def given(check: Check, errors_mm: Sequence[float]) -> Check:
+    """The check, undecided where the training that it is held against has not learned.
+
+    Args:
+        check: a judged finding.
+        errors_mm: median error of that training, for every seed.
+    """
+    failed = [error for error in errors_mm if error > LEARNED_MM]
+    if not failed or check.verdict == Verdict.UNDECIDED:
+        return check
+    worst = ", ".join(number(error) for error in failed)
+    why = f"what it is held against has not learned ({worst} mm, above {LEARNED_MM:g})"
+    return Check(check.claim, Verdict.UNDECIDED, f"{check.evidence}; {why}")
 
 
 def undecided(claim: Claim, why: str) -> Check:

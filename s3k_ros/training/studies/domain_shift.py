@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 from s3k_ros.results import Target
 from s3k_ros.training.studies import scenes
-from s3k_ros.training.studies.checks import Check, Claim, at_least, at_most, undecided
-from s3k_ros.training.studies.records import Record, over_seeds, ratios, select
+from s3k_ros.training.studies.checks import Check, Claim, at_least, at_most, given, undecided
+from s3k_ros.training.studies.records import Record, over_seeds, ratios, select, values
 from s3k_ros.training.studies.scales import GRIDS, RIGID, Scale, stage
 from s3k_ros.training.studies.specs import Choice, Run, RunSpec
 from s3k_ros.training.studies.study import Analysis, Plot, Study
@@ -160,11 +160,14 @@ def _checks(scale: Scale, records: Sequence[Record]) -> tuple[Check, ...]:
         {"labels": "start", "labelled": few, "unlabelled": _plain_unlabelled(scale)},
         {"labels": _PLAIN, "labelled": few},
     )
+    full = {"labels": "full", "labelled": labelled, "unlabelled": most}
+    learned = values(select(records, **full), "median_mm")
+    plain = values(select(records, labels=_PLAIN), "median_mm")
     return (
         at_least(GAP, before, 1.2),
-        narrows,
-        at_most(CLOSES, after, 1.2),
-        at_least(HARDER, harder, 1.2),
+        given(narrows, learned),
+        given(at_most(CLOSES, after, 1.2), learned),
+        given(at_least(HARDER, harder, 1.2), plain),
     )
 
 
