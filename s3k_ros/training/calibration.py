@@ -23,7 +23,6 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 from scipy.optimize import minimize
-from scipy.stats import chi2
 
 from s3k_ros.errors import ConfigurationError
 from s3k_ros.perception.description import CONFIDENCE_FEATURES
@@ -44,6 +43,7 @@ Array = npt.NDArray[np.float64]
 _LEAST_PX_AT_640 = 0.1
 """Least floor of a view's standard deviation: nothing is located better than that."""
 _MOST_PX_AT_640 = 10.0
+_RIDGE = 1e-4
 _COMPARED = 200
 """Scenes on which the networks of the folds are compared with the shipped one."""
 
@@ -187,7 +187,7 @@ def calibrate(detections: Detections, keypoints: int, rounds: int = 3) -> Uncert
         reference_width=width,
         spread_gain=tuple(float(b) for b in gain),
         common_mode=(zero,) * keypoints,
-        confidence=_fit_confidence(residuals, floor, gain, gross),
+        confidence=_fit_confidence(residuals, gross),
         provisional=True,
     )
 
@@ -200,17 +200,18 @@ def _fit_covariance(
     chosen = (residuals.keypoint == k) & residuals.clear & (size < gross)
     if chosen.sum() < 20:
         return floor, gain
-    r, spread, excess = (
-        values[chosen] for values in (residuals.residual, residuals.spread, residuals.excess)
-    )
+    x, y = residuals.residual[chosen].T
+    spread, excess = residuals.spread[chosen], residuals.excess[chosen]
 
     def cost(logs: Array) -> float:
         # The other views' part was propagated with the present floor and grows along with it;
         # without this the rounds would swing instead of settling.
         others = spread * (np.exp(logs[0]) / floor)
         covariance = np.exp(logs[0]) * np.eye(2) + np.exp(logs[1]) * excess + others
-        distance = np.einsum("ni,ni->n", r, np.linalg.solve(covariance, r[..., None])[..., 0])
-        return float((distance + np.linalg.slogdet(covariance)[1]).mean())
+        a, b, d = covariance[:, 0, 0], covariance[:, 0, 1], covariance[:, 1, 1]
+        determinant = a * d - b * b
+        distance = (d * x * x - 2 * b * x * y + a * y * y) / determinant
+        return float((distance + np.log(determinant)).mean())
 
     start = np.log([floor, max(gain, 1e-3)])
     scale = width / 640
@@ -220,27 +221,18 @@ def _fit_covariance(
     return float(np.exp(found.x[0])), float(np.exp(found.x[1]))
 
 
-def _fit_confidence(
-    residuals: Residuals, floor: Array, gain: Array, gross: float
-) -> ConfidenceDescription:
+def _fit_confidence(residuals: Residuals, gross: float) -> ConfidenceDescription:
     """Logistic regression of "no gross error", with a ridge that keeps it finite."""
-    k = residuals.keypoint
-    covariance = (
-        floor[k, None, None] * np.eye(2) + gain[k, None, None] * residuals.excess + residuals.spread
-    )
-    r = residuals.residual
-    distance = np.einsum("ni,ni->n", r, np.linalg.solve(covariance, r[..., None])[..., 0])
-    size = np.linalg.norm(r, axis=1)
-    good = ((size < gross) | (distance < chi2.ppf(0.999, 2))).astype(float)
+    good = (np.linalg.norm(residuals.residual, axis=1) < gross).astype(float)
     features = np.column_stack([np.ones(len(good)), residuals.features])
 
     def cost(weights: Array) -> tuple[float, Array]:
         odds = features @ weights
         probability = 1 / (1 + np.exp(-np.clip(odds, -50, 50)))
         loss = np.logaddexp(0, odds) - good * odds
-        ridge = 0.5e-3 * weights[1:] @ weights[1:]
+        ridge = 0.5 * _RIDGE * weights[1:] @ weights[1:]
         gradient = features.T @ (probability - good) / len(good)
-        gradient[1:] += 1e-3 * weights[1:]
+        gradient[1:] += _RIDGE * weights[1:]
         return float(loss.mean() + ridge), gradient
 
     found = minimize(cost, np.zeros(features.shape[1]), jac=True, method="L-BFGS-B")

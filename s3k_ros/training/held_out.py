@@ -19,6 +19,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
+from s3k_ros.errors import DataError
 from s3k_ros.geometry.triangulation import triangulate
 from s3k_ros.perception.description import UncertaintyDescription
 from s3k_ros.perception.detector import KeypointDetector
@@ -57,8 +58,11 @@ class Estimates:
 
     @property
     def reference(self) -> Array:
-        """(K,) m^2, average traces."""
-        return np.asarray(np.nanmean(self.traces, axis=0))
+        """(K,) m^2, average traces; of all keypoints for one that is never found."""
+        known = np.isfinite(self.traces)
+        total, count = np.where(known, self.traces, 0.0).sum(0), known.sum(0)
+        overall = total.sum() / max(int(count.sum()), 1)
+        return np.asarray(np.where(count > 0, total / np.maximum(count, 1), overall))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -135,9 +139,11 @@ def explain(witnesses: Sequence[Witness], shipped: Estimates) -> tuple[CommonMod
         shipped: the shipped network's estimates on scenes without labels.
 
     Raises:
-        DataError: hardly any held-out error is known.
+        DataError: hardly any held-out error is known, or no keypoint is found.
     """
     reference = shipped.reference
+    if not (reference > 0).all():
+        raise DataError("the model finds no keypoint in the scenes without labels")
     nothing = np.zeros((len(reference), 3, 3))
     differences = [_difference(w.scenes, shipped) for w in witnesses if w.scenes is not None]
     growth = growth_of(differences, shipped) if differences else USUAL_GROWTH

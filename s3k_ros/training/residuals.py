@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -90,33 +91,59 @@ def detect(detector: KeypointDetector, dataset: Dataset, samples: Iterable[int])
 
 
 def leave_one_out(detections: Detections, floor: Array, gain: Array) -> Residuals:
-    """Residual of every view against the point that the other views, agreeing, give."""
+    """Residual of every view against the point that the other views, agreeing, give.
+
+    Raises:
+        DataError: nowhere do views agree.
+    """
     covariances, usable = detections.covariances(floor, gain), detections.usable
     parts: dict[str, list[Array]] = {f.name: [] for f in dataclasses.fields(Residuals)}
-    for n, cameras in enumerate(detections.cameras):
+    for cameras, scenes in _by_rig(detections.cameras):
+        pixels, spread, excess, features, clear = (
+            _points_of(values[scenes])
+            for values in (
+                detections.pixels, covariances, detections.excess, detections.features, usable,
+            )
+        )  # fmt: skip
+        count = detections.pixels.shape[2]
         for c, camera in enumerate(cameras):
-            weights = usable[n].astype(float)
+            weights = clear.astype(float)
             weights[c] = 0.0
-            result = triangulate(cameras, detections.pixels[n], covariances[n], weights)
+            result = triangulate(cameras, pixels, spread, weights)
             freedom = np.maximum(2 * result.views_used.sum(1) - 3, 1)
             agree = np.nan_to_num(result.chi_square, nan=np.inf) < chi2.ppf(_CONSISTENT, freedom)
-            keep = np.flatnonzero(agree & np.isfinite(detections.pixels[n, c]).all(-1))
+            keep = np.flatnonzero(agree & np.isfinite(pixels[c]).all(-1))
             points = result.points[keep]
             jacobian = camera.projection_jacobian(points)
-            parts["keypoint"].append(keep.astype(float))
-            parts["residual"].append(detections.pixels[n, c, keep] - camera.project(points))
+            parts["keypoint"].append(keep % count)
+            parts["residual"].append(pixels[c, keep] - camera.project(points))
             parts["spread"].append(jacobian @ result.covariances[keep] @ jacobian.swapaxes(-1, -2))
-            parts["excess"].append(detections.excess[n, c, keep])
-            parts["features"].append(detections.features[n, c, keep])
-            parts["clear"].append(usable[n, c, keep].astype(float))
+            parts["excess"].append(excess[c, keep])
+            parts["features"].append(features[c, keep])
+            parts["clear"].append(clear[c, keep])
     whole = {name: np.concatenate(values) for name, values in parts.items()}
     good = np.isfinite(whole["residual"]).all(-1) & np.isfinite(whole["features"]).all(-1)
-    whole = {name: values[good] for name, values in whole.items()}
-    return Residuals(
-        keypoint=whole["keypoint"].astype(int),
-        residual=whole["residual"],
-        spread=whole["spread"],
-        excess=whole["excess"],
-        features=whole["features"],
-        clear=whole["clear"].astype(bool),
-    )
+    if not good.any():
+        raise DataError("in no scene do enough views agree on a keypoint")
+    return Residuals(**{name: values[good] for name, values in whole.items()})
+
+
+def _by_rig(cameras: list[list[Camera]]) -> list[tuple[list[Camera], list[int]]]:
+    """Scenes that were seen by the same cameras, which are triangulated at once."""
+    rigs: dict[bytes, tuple[list[Camera], list[int]]] = {}
+    for scene, rig in enumerate(cameras):
+        key = b"".join(
+            part.tobytes()
+            for camera in rig
+            for part in (
+                camera.matrix, camera.distortion, camera.base_from_camera.rotation, camera.centre,
+            )
+        )  # fmt: skip
+        rigs.setdefault(key, (rig, []))[1].append(scene)
+    return list(rigs.values())
+
+
+def _points_of(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """(C, N K, ...) of (N, C, K, ...)."""
+    views = values.swapaxes(0, 1)
+    return views.reshape(len(views), -1, *values.shape[3:])
