@@ -13,7 +13,7 @@ import fcntl
 import hashlib
 import json
 import os
-import tempfile
+import secrets
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -106,17 +106,16 @@ def _mapped(path: Path, shape: tuple[int, ...], dtype: Any) -> npt.NDArray[Any] 
 
 
 def _write(path: Path, shape: tuple[int, ...], dtype: Any, fill: Callable[[Any], None]) -> None:
-    handle, partial = tempfile.mkstemp(".partial", path.stem, path.parent)
-    os.close(handle)
+    partial = path.with_name(f"{path.stem}.{secrets.token_hex(8)}.partial")
     try:
         array = np.lib.format.open_memmap(partial, "w+", dtype, shape)
-        _reserve(Path(partial))
+        _reserve(partial)
         fill(array)
         array.flush()
         del array
-        Path(partial).replace(path)
+        partial.replace(path)
     finally:
-        Path(partial).unlink(missing_ok=True)
+        partial.unlink(missing_ok=True)
 
 
 def _reserve(path: Path) -> None:

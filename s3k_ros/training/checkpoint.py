@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from s3k_ros.errors import ConfigurationError
@@ -56,7 +56,7 @@ class Checkpoint:
         tensors = {
             name: value.detach().cpu().clone().contiguous() for name, value in self.tensors.items()
         }
-        save_file(tensors, partial, metadata={"s3k": json.dumps(head)})
+        partial.write_bytes(save(tensors, metadata={"s3k": json.dumps(head)}))
         partial.replace(path)
 
     @classmethod

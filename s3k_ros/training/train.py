@@ -18,6 +18,7 @@ from typing import Any
 
 import torch
 from lightning_fabric import Fabric
+from torch.multiprocessing import ProcessRaisedException
 
 from s3k_ros.errors import ConfigurationError
 from s3k_ros.params.training import TrainingParameters
@@ -155,8 +156,7 @@ def train_stage(
     fabric = make_fabric(params)
     with stop.listening():
         if params.devices > 1:
-            # Not as arguments: Fabric would look into them.
-            fabric.launch(functools.partial(_train_among_others, job=job, stop=stop))
+            _launch(fabric, job, stop)
         else:
             _train_alone(fabric, job, stop, say)
     if finished(out):
@@ -184,6 +184,18 @@ class _Job:
     progress: bool
     info: dict[str, Any]
     subset: Subset
+
+
+def _launch(fabric: Fabric, job: _Job, stop: Stop) -> None:
+    """Starts the processes of a run on several devices and waits for them."""
+    try:
+        # Not as arguments: Fabric would look into them.
+        fabric.launch(functools.partial(_train_among_others, job=job, stop=stop))
+    except ProcessRaisedException as error:
+        kind, _, message = str(error).strip().splitlines()[-1].partition(": ")
+        if kind != f"{ConfigurationError.__module__}.{ConfigurationError.__name__}":
+            raise
+        raise ConfigurationError(message) from None
 
 
 def _train_among_others(fabric: Fabric, job: _Job, stop: Stop) -> None:

@@ -32,6 +32,9 @@ def test_two_processes_train_one_network_and_go_on_where_they_were(tmp_path: Pat
     assert Checkpoint.load(tmp_path / "half" / "checkpoint.safetensors").step == 10
     resumed = train_stage(dataset, TWO, tmp_path / "half", progress=False)
     assert Checkpoint.load(resumed).digest() == Checkpoint.load(whole).digest()
+    with pytest.raises(ConfigurationError, match=r"other parameters \(seed, steps\)"):
+        other = dataclasses.replace(TWO, seed=2, steps=20)
+        train_stage(dataset, other, tmp_path / "half", progress=False)
     alone = train_stage(
         dataset, dataclasses.replace(TWO, devices=1), tmp_path / "alone", progress=False
     )
