@@ -86,6 +86,12 @@ COMMANDS = (
     Command(
         ("bench", "render"), "s3k_ros.bench.render", "rendering against a bare MuJoCo loop", "sim"
     ),
+    Command(
+        ("bench", "uncertainty"),
+        "s3k_ros.bench.uncertainty",
+        "how well a few labels fix the common mode",
+        "train",
+    ),
     Command(("card",), "s3k_ros.training.card", "a model's card, in Markdown"),
     Command(("params",), "s3k_ros.params.table", "table of all parameters, in Markdown"),
 )

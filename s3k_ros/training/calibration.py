@@ -25,6 +25,7 @@ import onnx
 from scipy.optimize import minimize
 
 from s3k_ros.errors import ConfigurationError
+from s3k_ros.params.perception import DetectorParameters
 from s3k_ros.perception.description import CONFIDENCE_FEATURES
 from s3k_ros.perception.detector import KeypointDetector
 from s3k_ros.perception.model_file import (
@@ -60,11 +61,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     how.add_argument("--held-out", help="labelled dataset that was not used in training")
     parser.add_argument("--folds", type=int, default=5, help="folds of the cross-fitting")
     parser.add_argument("--fold-steps", type=int, help="training steps a fold")
+    parser.add_argument("--threads", type=int, default=1, help="CPU threads of the detector")
 
 
 def run(args: argparse.Namespace) -> int:
     """Writes a copy of the model file with fitted constants."""
-    detector = KeypointDetector.load(args.model)
+    detector = KeypointDetector.load(args.model, DetectorParameters(threads=args.threads))
     description = detector.model.description
     scenes = Dataset(args.dataset)
     rest = [i for i in range(len(scenes)) if not scenes.labelled[i]][: args.limit]

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from s3k_ros.errors import ConfigurationError
+from s3k_ros.params.perception import DetectorParameters
 from s3k_ros.params.training import TrainingParameters
 from s3k_ros.perception.detector import KeypointDetector
 from s3k_ros.training.checkpoint import Checkpoint
@@ -93,7 +94,8 @@ def folds_of(
             network = Checkpoint.load(path)
             stages = (network, None) if crop is None else (coarse, network)
             export(*stages, describe(*stages), out / "fold.onnx")
-            detector = KeypointDetector.load(str(out / "fold.onnx"))
+            threads = DetectorParameters(threads=min(params.threads, 64))
+            detector = KeypointDetector.load(str(out / "fold.onnx"), threads)
         yield Fold(detector, [int(i) for i in held], params.steps)
 
 

@@ -2,75 +2,18 @@
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
 
 import numpy as np
-import numpy.typing as npt
 import pytest
-from scipy.stats import chi2
 
-from s3k_ros.errors import DataError
+from s3k_ros.bench import uncertainty
+from s3k_ros.bench.uncertainty import LEVELS, honesty, make_world
+from s3k_ros.errors import ConfigurationError, DataError
 from s3k_ros.training.common_mode import HeldOut, common_mode
 
-Array = npt.NDArray[np.float64]
-
-KEYPOINTS = 5
-GEOMETRY_M = np.array([1.4e-3, 1.4e-3, 2.0e-3])
 WORLDS = 60
-LEVELS = np.array([0.5, 0.9, 0.95])
-
-
-@dataclasses.dataclass(frozen=True)
-class World:
-    """Held-out errors of labelled samples, and the errors of the shipped network elsewhere."""
-
-    held_out: HeldOut
-    errors: Array
-
-
-def make_world(
-    seed: int, labels: int = 10, click_m: float = 2e-3, apart_m: float = 1.5e-3, folds: int = 5
-) -> World:
-    """An object that turns, with a bias fixed to it; folds that are a little off the final network.
-
-    Half of the common mode is bias, half changes from scene to scene; keypoints differ by factors.
-    """
-    rng = np.random.default_rng(seed)
-    scale = np.exp(rng.normal(0.0, 0.4, KEYPOINTS))[:, np.newaxis]
-    bias = rng.normal(0.0, 1.3e-3, (KEYPOINTS, 3)) * scale
-    fold_bias = rng.normal(0.0, apart_m / np.sqrt(2), (folds, KEYPOINTS, 3)) * scale
-
-    def turned(yaw: Array, fixed: Array) -> Array:
-        c, s = np.cos(yaw), np.sin(yaw)
-        zero, one = np.zeros_like(yaw), np.ones_like(yaw)
-        rows = np.array([[c, -s, zero], [s, c, zero], [zero, zero, one]])
-        return np.einsum("ijn,nkj->nki", rows, np.broadcast_to(fixed, (len(yaw), KEYPOINTS, 3)))
-
-    def noise(count: int, size: float | Array) -> Array:
-        return rng.normal(0.0, 1.0, (count, KEYPOINTS, 3)) * size
-
-    def errors(yaw: Array) -> Array:
-        own = noise(len(yaw), 1.3e-3) * scale + noise(len(yaw), GEOMETRY_M)
-        return turned(yaw, bias) + own
-
-    yaw = rng.uniform(-np.pi, np.pi, labels)
-    fold = np.arange(labels) % folds
-    apart = turned(yaw, fold_bias[fold]) + noise(labels, apart_m / np.sqrt(2)) * scale
-    held = errors(yaw) + apart - noise(labels, click_m)
-    explained = GEOMETRY_M**2 + click_m**2 + (apart_m * scale) ** 2
-    return World(
-        HeldOut(held, np.broadcast_to(explained, held.shape).copy(), np.ones((labels, KEYPOINTS))),
-        errors(rng.uniform(-np.pi, np.pi, 400)),
-    )
-
-
-def honesty(world: World, held_out: HeldOut | None = None) -> tuple[Array, Array]:
-    """Coverage (K, 3) of the 50/90/95 % regions and sharpness (K,) on the other scenes."""
-    common = np.diagonal(common_mode(held_out or world.held_out), axis1=1, axis2=2)
-    variance = GEOMETRY_M**2 + common
-    distance = (world.errors**2 / variance).sum(-1)
-    coverage = (distance[..., np.newaxis] < chi2.ppf(LEVELS, 3)).mean(0)
-    return coverage, np.sqrt(variance.sum(-1) / (world.errors**2).sum(-1).mean(0))
 
 
 @pytest.mark.parametrize("click_m", [0.5e-3, 2e-3])
@@ -151,3 +94,14 @@ def test_hardly_any_error_and_shapes_that_do_not_fit_are_refused() -> None:
         HeldOut(errors, np.ones_like(errors), np.ones((4, 2)))
     with pytest.raises(DataError, match="must be"):
         HeldOut(np.zeros((9, 2, 3)), np.zeros((9, 3, 3)), np.ones((9, 2)))
+
+
+def test_bench_states_scatter_beside_the_average() -> None:
+    parser = argparse.ArgumentParser()
+    uncertainty.add_arguments(parser)
+    result = uncertainty.run(parser.parse_args(["--worlds", "10"]))
+    assert len(result.targets) == len(uncertainty.LABELS) * len(uncertainty.CLICKS_M)
+    low, high = result.figures["10 labels, clicks of 2 mm"]["sharpness_of_all_5_to_95_percent"]
+    assert low < 1.0 < high
+    with pytest.raises(ConfigurationError, match="--worlds"):
+        uncertainty.run(parser.parse_args(["--worlds", "1"]))
