@@ -80,7 +80,7 @@ def analyse(scale: Scale, records: Sequence[Record]) -> Analysis:
     columns = (
         *usual_columns()[:2],
         column("worst of head, body, front paws", _aimed),
-        *usual_columns()[3:],
+        *usual_columns()[2:],
         column("paws confused %", "paws_confused", 1, scale=100),
     )
     by_keypoint = tuple(

@@ -38,6 +38,11 @@ S3K: Mapping[str, Any] = {
 # Boxes and shoes stand, and their cameras are upright: views turned further are never seen.
 UPRIGHT: Mapping[str, Any] = {"rotation_deg": 20.0, "photometric": 0.7, "cutout": 0.2}
 RIGID: Mapping[str, Any] = {**UPRIGHT, "shape": "rigid", "shape_tolerance_m": 0.008}
+# The paper's losses, with what lets them learn in few steps: labels alone first, and augmentation.
+S3K_AUGMENTED: Mapping[str, Any] = {
+    **{k: v for k, v in S3K.items() if k not in ("augment", "warmup_steps")},
+    **UPRIGHT,
+}
 FOX: Mapping[str, Any] = {"shape": "distances", "mirror": True}
 SHOES: Mapping[str, Any] = {**UPRIGHT, "shape": "distances"}
 
@@ -138,7 +143,7 @@ GRIDS: dict[str, dict[str, dict[str, Any]]] = {
     },
     "lambda": {
         "smoke": {"weights": (1.0,), "labelled": (3,), "unlabelled": 4, "epochs": 2},
-        "small": {"weights": (0.1, 10.0), "labelled": (3, 30), "unlabelled": 500, "epochs": 4},
+        "small": {"weights": (0.1, 1.0, 10.0), "labelled": (3, 30), "unlabelled": 500, "epochs": 4},
         "paper": {
             "weights": (0.01, 0.1, 1.0, 10.0, 100.0),
             "labelled": (3, 10, 30, 100),

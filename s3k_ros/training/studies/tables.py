@@ -55,6 +55,7 @@ def usual_columns(test: str = MAIN) -> tuple[Column, ...]:
     return (
         column("median", "median_mm", test=test),
         column("95th", "p95_mm", test=test),
+        column("median of valid", "median_valid_mm", test=test),
         column("RMS px", "rms_px", 2, test=test),
         column("valid %, worst", "valid_worst", scale=100, test=test),
         column("swaps %", "swaps", scale=100, test=test),
@@ -138,6 +139,16 @@ def logarithmic_y(axes: Axes) -> None:
     axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
     axes.yaxis.set_minor_locator(NullLocator())
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+
+
+def logarithmic_x(axes: Axes) -> None:
+    """The same along the other axis."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+
+    axes.set_xscale("log")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 3.0)))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
 
 
 def nothing(axes: Axes) -> None:
