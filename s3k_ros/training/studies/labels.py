@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 FEW, ENOUGH = 3, 10
+CROP = "best with crop"
+_OWN = ("best", "full labels")
 _DRAWS = 5
 """Draws of three labelled samples, with the most unlabelled ones."""
 
@@ -77,17 +79,24 @@ def runs(scale: Scale) -> list[Run]:
     for labelled, unlabelled in itertools.product(grid["labelled"], grid["s3k"]):
         for method in PLAIN:
             found += [_run(scale, method, labelled, unlabelled, seed) for seed in scale.seeds]
+    if "crop" in grid:
+        found += [_run(scale, CROP, reference, most, seed) for seed in scale.seeds]
     return found
 
 
 def _run(scale: Scale, method: str, labelled: int, unlabelled: int, seed: int) -> Run:
     cell = {"method": method, "labelled": labelled, "unlabelled": unlabelled, "seed": seed}
+    grid = GRIDS["labels"][scale.name]
+    stages = [("coarse", stage(scale, seed, PLAIN.get(method, RIGID)))]
+    if method == CROP:
+        stages.append(("crop", stage(scale, seed, RIGID, grid["crop"], {"stage": "crop"})))
+    image_px = grid["crop_image_px"] if method == CROP else None
     spec = RunSpec(
-        data=scenes.box(scale),
+        data=scenes.box(scale, image_px),
         labelled=Choice(labelled),
         unlabelled=Choice(unlabelled),
-        stages=(("coarse", stage(scale, seed, PLAIN.get(method, RIGID))),),
-        tests=scenes.box_test(scale),
+        stages=tuple(stages),
+        tests=scenes.box_test(scale, image_px),
         seed=seed,
         fully_labelled=method == "full labels",
     )
@@ -173,7 +182,7 @@ def _alike(records: Sequence[Record]) -> Check:
 def _cells(records: Sequence[Record]) -> list[dict[str, Any]]:
     """Cells of the best configuration and its reference."""
     names = ("method", "labelled", "unlabelled")
-    kept = {tuple(r.cell[n] for n in names) for r in records if r.cell["method"] not in PLAIN}
+    kept = {tuple(r.cell[n] for n in names) for r in records if r.cell["method"] in _OWN}
     return [dict(zip(names, cell, strict=True)) for cell in sorted(kept)]
 
 
@@ -201,6 +210,13 @@ def _targets(records: Sequence[Record], most: int) -> tuple[Target, ...]:
             f"{setting}: median over that of all labelled", of("median_mm") / full, 1.5, "ratio"
         ),
     ]
+    crop = {**ten, "method": CROP}
+    if select(records, **crop):
+        name = f"{setting}, with the crop"
+        found += [
+            Target.at_most(f"{name}: median", of("median_mm", crop), 1.0, "mm"),
+            Target.at_most(f"{name}: 95th percentile", of("p95_mm", crop), 3.0, "mm"),
+        ]
     three = {**ten, "labelled": FEW}
     if select(records, **three):
         name = f"box, {FEW} labelled, {most} unlabelled: median over {_DRAWS} draws"

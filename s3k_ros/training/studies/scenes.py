@@ -14,17 +14,20 @@ _APART = 1_000_000
 EPOCH_FAMILIES = "epoch"
 
 
-def box(scale: Scale) -> Data:
+def box(scale: Scale, image_px: int | None = None) -> Data:
     """The box alone on the table: labels and ablation draw from the same scenes."""
     grids = [GRIDS[name][scale.name] for name in ("labels", "ablation")]
     pool = max(_largest(grid["labelled"]) for grid in grids)
     unlabelled = max(_largest(grid["unlabelled"]) for grid in grids)
-    return Data((Part("box", pool + unlabelled, pool, seed=0, image_px=scale.image_px),))
+    return Data(
+        (Part("box", pool + unlabelled, pool, seed=0, image_px=image_px or scale.image_px),)
+    )
 
 
-def box_test(scale: Scale) -> tuple[tuple[str, Part], ...]:
+def box_test(scale: Scale, image_px: int | None = None) -> tuple[tuple[str, Part], ...]:
     """Held-out scenes of the box."""
-    return (("test", Part("box", scale.test_scenes, image_px=scale.image_px, family="test")),)
+    size = image_px or scale.image_px
+    return (("test", Part("box", scale.test_scenes, image_px=size, family="test")),)
 
 
 def shifting_box(scale: Scale) -> Data:

@@ -75,7 +75,7 @@ def render_part(part: Part, out: Path, seed: int) -> None:
     render_object_dataset(spec, out, part.scenes, 0, seed, progress=False, image_format="png")
 
 
-@functools.cache
+@functools.lru_cache(maxsize=4)
 def objects(target: str) -> tuple[MeshObject, ...]:
     """The objects of "box" or "shoes:<family>:<seed>,..."."""
     if target == "box":
