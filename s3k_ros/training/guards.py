@@ -38,6 +38,10 @@ _FEW = 3
 """Fewer samples than this say nothing."""
 _CLAMP = 4.0
 """One gross error counts as this many tolerances in the score."""
+_MARGIN = 0.1
+"""Largest margin as a part of the score."""
+_RIGID = 0.25
+"""Largest flex of a rigid shape, in tolerances."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,11 +74,14 @@ class GuardReport:
         findings: none when all is well.
         score: lower is better, mm; from agreement with labels and from shape, never from
             consistency.
+        margin: scores nearer than this differ by chance, mm: of two such the later weights count
+            as the better ones, because they have learned longer.
         figures: what was measured, for logs; per keypoint by name.
     """
 
     findings: tuple[Finding, ...]
     score: float
+    margin: float
     figures: dict[str, dict[str, float]]
 
 
@@ -125,7 +132,9 @@ def inspect(
         for k, name in enumerate(names)
     }
     findings = [f for name in names for f in _findings(name, figures[name], tolerance)]
-    return GuardReport(tuple(findings), _score(figures, error, labels, outside, tolerance), figures)
+    departure = _departure(prior, estimates) if _is_rigid(prior) else outside
+    score, margin = _score(figures, error, labels, departure, tolerance)
+    return GuardReport(tuple(findings), score, margin, figures)
 
 
 def _check(names: Sequence[str], labels: Array, on_labels: Array, unlabelled: Array) -> None:
@@ -310,27 +319,45 @@ def _outside(prior: ShapePrior, points: Array) -> Array:
     return _median(found, 2)
 
 
+def _is_rigid(prior: ShapePrior) -> bool:
+    return prior.mean is not None and bool(prior.flex.max() < _RIGID * prior.tolerance)
+
+
+def _departure(prior: ShapePrior, points: Array) -> Array:
+    """How far (N, K) a keypoint's distances are from those of the mean shape: median, m.
+
+    Within the labelled ranges it still tells good from better, which ``_outside`` does not.
+    """
+    assert prior.mean is not None
+    mean = _distances(prior.mean.numpy().astype(float)[None])
+    return _median(np.abs(_distances(points) - mean), 2)
+
+
 def _score(
     figures: dict[str, dict[str, float]],
     error: Array,
     labels: Array,
-    outside: Array,
+    departure: Array,
     tolerance: float,
-) -> float:
-    """Mean label error plus mean departure from the shape plus mirrored parts, mm.
+) -> tuple[float, float]:
+    """Mean label error plus mean departure from the shape plus mirrored parts, and margin, mm.
 
     One gross error, or one missing estimate, counts as a few tolerances and not more.
     """
     worst = _CLAMP * tolerance
     labelled = np.isfinite(labels).all(-1)
-    on_labels = np.where(np.isnan(error), worst, np.minimum(error, worst))[labelled]
-    shape = np.where(np.isnan(outside), worst, np.minimum(outside, worst))
-    if outside.shape[1] < 2:
+    on_labels = np.where(np.isnan(error), worst, np.minimum(error, worst))
+    on_labels = _mean(np.where(labelled, on_labels, np.nan), 1)
+    shape = np.where(np.isnan(departure), worst, np.minimum(departure, worst)).mean(1)
+    if departure.shape[1] < 2:
         shape = np.zeros(1)
     mirrored = np.nan_to_num([f["mirrored"] for f in figures.values()])
-    total = on_labels.mean() if on_labels.size else 0.0
-    total += shape.mean() if shape.size else 0.0
-    return float(1e3 * (total + worst * mirrored.mean()))
+    total, variance = worst * mirrored.mean(), 0.0
+    for values in (on_labels[np.isfinite(on_labels)], shape):
+        if values.size:
+            total += values.mean()
+            variance += values.var() / values.size
+    return float(1e3 * total), float(1e3 * min(np.sqrt(variance), _MARGIN * total))
 
 
 def _median(values: Array, axis: int) -> Array:

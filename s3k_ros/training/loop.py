@@ -164,17 +164,22 @@ class Trainer:
         return self.finished or (interval > 0 and self.step % interval == 0)
 
     def _look(self, monitor: Monitor | None) -> None:
-        """Asks the guards; the best score so far becomes ``model.safetensors``."""
+        """Asks the guards; the best weights so far become ``model.safetensors``.
+
+        Of scores that differ by chance alone the later one wins.
+        """
         if not self._fabric.is_global_zero:
             return
         look = self._watch.look(self.ema)
         if monitor is not None:
             monitor.look(self.step, look)
         score = look.report.score if math.isfinite(look.report.score) else 1e9
-        if score > self._best.get("score", math.inf):
+        lowest = self._best.get("lowest", math.inf)
+        if score > lowest + look.report.margin:
             return
         self._best = {
             "score": score,
+            "lowest": min(score, lowest),
             "step": self.step,
             "findings": [str(finding) for finding in look.report.findings],
         }

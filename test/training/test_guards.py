@@ -142,6 +142,21 @@ def test_refused_estimates_do_not_improve_the_score() -> None:
     assert report(unlabelled=refused).score > report(unlabelled=estimates).score
 
 
+def test_score_tells_good_from_better_within_the_labelled_ranges() -> None:
+    good, better = (report(unlabelled=noise(TRUTH, size)).score for size in (0.0012, 0.0004))
+    assert better < good - 0.1
+
+
+def test_margin_covers_another_draw_of_the_same_noise_but_not_a_bias() -> None:
+    first = report()
+    again = report(noise(LABELS_AT, 0.003, seed=11), noise(TRUTH, 0.003, seed=12))
+    assert 0 < first.margin <= 0.1 * first.score
+    assert abs(first.score - again.score) < 2 * first.margin
+    centre = TRUTH.mean(1, keepdims=True)
+    biased = report(unlabelled=noise(centre + 0.9 * (TRUTH - centre), 0.003))
+    assert biased.score > first.score + biased.margin
+
+
 def test_score_is_in_millimetres_and_finite_without_any_estimate() -> None:
     assert 0 < report().score < 20
     nothing = report(np.full_like(LABELS_AT, np.nan), np.full_like(TRUTH, np.nan))

@@ -172,7 +172,8 @@ def test_guards_choose_the_weights(sources: Sources, tmp_path: Path) -> None:
     chosen = Checkpoint.load(run.model_path)
     scores = [float(line.split("score")[1]) for line in lines if "guards' score" in line]
     assert len(scores) == 3
-    assert chosen.info["guards"]["score"] == pytest.approx(min(scores), abs=0.01)
+    # Of scores that differ by chance alone the later one wins.
+    assert chosen.info["guards"]["score"] <= 1.1 * min(scores) + 0.01
     assert chosen.step == chosen.info["guards"]["step"]
     assert any("LABELS head" in line for line in lines)
     network = chosen.network()
