@@ -1,0 +1,5 @@
+"""Networks in tests are tiny: a second thread costs more than it brings, and far more under load."""
+
+import torch
+
+torch.set_num_threads(1)
