@@ -1,4 +1,4 @@
-"""Networks in tests are tiny: a second thread costs more than it brings, and far more under load."""
+"""Networks in tests are tiny: a second thread costs more than it brings."""
 
 import torch
 

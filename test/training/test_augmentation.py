@@ -188,7 +188,7 @@ def test_recolouring_keeps_shape_and_range() -> None:
     images = torch.rand(6, 3, 24, 32, generator=torch.Generator().manual_seed(0)) * 255
     out = recolour(images.clone(), draw_colours(6, np.random.default_rng(1), params))
     assert out.shape == images.shape
-    assert 0 <= float(out.min()) and float(out.max()) <= 255
+    assert float(out.min()) >= 0 and float(out.max()) <= 255
     assert not torch.allclose(out, images)
 
 
