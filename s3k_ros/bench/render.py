@@ -1,7 +1,7 @@
 """Rendering of a dataset against a bare MuJoCo loop on the same scenes: `s3k bench render`.
 
-Both render the same planned scenes with the same model and context. The bare loop knows them
-already and only calls ``update_scene`` and ``render`` for each camera; the pictures are dropped.
+Both render the same scenes with the same model. The bare loop is `mujoco.Renderer`: for scenes that
+have been put up it calls ``update_scene`` and ``render`` for each camera, and drops the pictures.
 Ours draws the scenes, renders them, encodes the images and writes the dataset.
 """
 
@@ -18,7 +18,7 @@ from pathlib import Path
 
 from s3k_ros.errors import ConfigurationError
 from s3k_ros.results import Result, Target, machine_description, source_commit
-from s3k_ros.simulation import dataset, dataset_options, pipeline
+from s3k_ros.simulation import dataset, dataset_options, pipeline, tiles
 from s3k_ros.simulation.object_scene import ObjectSceneRenderer, ObjectSceneSpec, RandomRig
 
 LEAST_SHARE = 0.9
@@ -46,18 +46,21 @@ def run(args: argparse.Namespace) -> Result:
             raise ConfigurationError(f"--{name} = {value} must be within {low}..{high}")
     objects = tuple(dataset_options.load_objects([args.object], []))
     spec = ObjectSceneSpec(objects, rig=RandomRig(args.width, args.width))
-    pipeline.spare_threads(args.width)  # for the bare loop too
-    with contextlib.closing(ObjectSceneRenderer(spec)) as renderer:
-        seeds = range(args.seed, args.seed + args.samples)
+    seeds = range(args.seed, args.seed + args.samples)
+    with contextlib.ExitStack() as stack:
+        renderer = stack.enter_context(contextlib.closing(ObjectSceneRenderer(spec)))
+        bare = stack.enter_context(
+            tiles.plain_renderer(renderer.scene.model, args.width, args.width)
+        )
         # The first images wait for textures, the first tables for their library.
-        _bare_rate(renderer, seeds[:4])
+        _bare_rate(bare, renderer, seeds[:4])
         _written_rate(renderer, seeds[:4])
         rates = [
-            (_bare_rate(renderer, seeds), _written_rate(renderer, seeds))
+            (_bare_rate(bare, renderer, seeds), _written_rate(renderer, seeds))
             for _ in range(args.rounds)
         ]
-    bare, ours = (statistics.median(kind) for kind in zip(*rates, strict=True))
-    share = ours / bare
+    alone, ours = (statistics.median(kind) for kind in zip(*rates, strict=True))
+    share = ours / alone
     return Result(
         name="render",
         command=shlex.join(["s3k", *sys.argv[1:]]),
@@ -69,7 +72,7 @@ def run(args: argparse.Namespace) -> Result:
             "image_px": args.width,
             "antialiasing": spec.antialiasing,
             "images_per_sample": spec.rig.count,
-            "samples_per_s_bare": bare,
+            "samples_per_s_bare": alone,
             "samples_per_s_written": ours,
             "images_per_s_written": ours * spec.rig.count,
             "rates_bare_and_written": rates,
@@ -78,17 +81,17 @@ def run(args: argparse.Namespace) -> Result:
     )
 
 
-def _bare_rate(renderer: ObjectSceneRenderer, seeds: range) -> float:
+def _bare_rate(bare: tiles.PlainRenderer, renderer: ObjectSceneRenderer, seeds: range) -> float:
     """Samples a second of MuJoCo alone: scenes are put up outside the measured time."""
     spent = 0.0
-    plans = [renderer.planner.plan(seed) for seed in seeds]
-    for plan in plans:
-        renderer.show(plan)
+    for seed in seeds:
+        renderer.show(renderer.planner.plan(seed))
         start = time.perf_counter()
-        for camera in range(len(plan.cameras)):
-            renderer.render(camera)
+        for camera in range(renderer.spec.rig.count):
+            bare.update_scene(renderer.scene.data, camera)
+            bare.render()
         spent += time.perf_counter() - start
-    return len(plans) / spent
+    return len(seeds) / spent
 
 
 def _written_rate(renderer: ObjectSceneRenderer, seeds: range) -> float:
@@ -96,6 +99,6 @@ def _written_rate(renderer: ObjectSceneRenderer, seeds: range) -> float:
     with tempfile.TemporaryDirectory() as folder:
         start = time.perf_counter()
         writer = dataset.writer_of(renderer, Path(folder) / "dataset", {})
-        shots = dataset.object_shots(renderer, seeds, lambda i: i % LABEL_EVERY == 0, seeds.start)
+        shots = pipeline.object_shots(renderer, seeds, lambda i: i % LABEL_EVERY == 0, seeds.start)
         pipeline.write_shots(shots, writer, None)
         return len(seeds) / (time.perf_counter() - start)

@@ -7,7 +7,7 @@ import contextlib
 import dataclasses
 import hashlib
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from s3k_ros.results import source_commit
 from s3k_ros.simulation import dataset_options
 from s3k_ros.simulation.fox_samples import FoxRenderer
 from s3k_ros.simulation.object_scene import ObjectSceneRenderer, ObjectSceneSpec
-from s3k_ros.simulation.pipeline import Shot, ahead, spare_threads, write_shots
+from s3k_ros.simulation.pipeline import Shot, object_shots, write_shots
 from s3k_ros.training.dataset_writer import DatasetWriter
 
 
@@ -63,15 +63,6 @@ def render_object_dataset(
             count if progress else None,
             by_object=len(spec.objects) > 1 and not spec.together,
         )
-
-
-def object_shots(
-    renderer: ObjectSceneRenderer, seeds: range, clicked: Callable[[int], bool], first: int
-) -> Iterator[Shot]:
-    """The samples of seeds; ``clicked`` tells which, counted from seed ``first``, have clicks."""
-    for plan in ahead(renderer.planner.plan, seeds):
-        i = plan.seed - first
-        yield Shot(renderer.shoot(plan, clicked(i)), clicked(i), plan.seed, i)
 
 
 def render_fox_dataset(
@@ -171,7 +162,6 @@ def run(args: argparse.Namespace) -> int:
         )
         return 0
     spec = dataset_options.object_spec(args)
-    spare_threads(spec.rig.width)
     render_object_dataset(
         spec,
         args.out,

@@ -17,6 +17,7 @@ from s3k_ros.geometry.camera import Camera
 from s3k_ros.simulation.layout import Placed
 from s3k_ros.simulation.mesh import MeshObject
 from s3k_ros.simulation.random_rig import RandomRig
+from s3k_ros.simulation.tiles import picture_size
 
 Image = NDArray[np.uint8]
 Array = NDArray[np.float64]
@@ -124,7 +125,8 @@ def _settings(rig: RandomRig, samples: int) -> mujoco.MjSpec:
     spec.stat.extent = 1.0
     spec.visual.map.znear, spec.visual.map.zfar = 0.05, 10.0
     spec.visual.quality.offsamples = samples
-    spec.visual.global_.offwidth, spec.visual.global_.offheight = rig.width, rig.height
+    size = picture_size(rig.count, rig.width, rig.height)
+    spec.visual.global_.offwidth, spec.visual.global_.offheight = size
     spec.visual.headlight.specular = [0.0, 0.0, 0.0]
     return spec
 

@@ -6,8 +6,6 @@ in the middle of the workspace, z up.
 
 from __future__ import annotations
 
-import cv2
-import mujoco
 import numpy as np
 import trimesh
 from numpy.typing import NDArray
@@ -19,7 +17,8 @@ from s3k_ros.simulation.object_model import ObjectModel
 from s3k_ros.simulation.object_plan import ScenePlan, ScenePlanner
 from s3k_ros.simulation.object_spec import ObjectSceneSpec
 from s3k_ros.simulation.random_rig import RandomRig
-from s3k_ros.simulation.sample import Clicks, Image, Sample, draw_clicks, in_image
+from s3k_ros.simulation.sample import Clicks, Sample, draw_clicks, in_image
+from s3k_ros.simulation.tiles import TiledRenderer
 
 __all__ = ["ObjectSceneRenderer", "ObjectSceneSpec", "RandomRig"]
 
@@ -36,7 +35,8 @@ class ObjectSceneRenderer:
         spec: what the scenes show.
 
     Attributes:
-        planner: draws the scenes; usable in any thread.
+        planner: draws the scenes.
+        scene: the model that shows them.
     """
 
     def __init__(self, spec: ObjectSceneSpec) -> None:
@@ -48,10 +48,10 @@ class ObjectSceneRenderer:
         self.planner = ScenePlanner(spec, [thing.vertices for thing in things])
         self._slack = _slack(spec.objects)
         tables, tiles = self.planner.tables()
-        self._scene = ObjectModel(things, tables, tiles, spec.rig, spec.antialiasing)
-        self._renderer = mujoco.Renderer(self._scene.model, spec.rig.height, spec.rig.width)
-        self._renderer.scene.flags[mujoco.mjtRndFlag.mjRND_SHADOW] = False
-        self._renderer.scene.flags[mujoco.mjtRndFlag.mjRND_REFLECTION] = False
+        self.scene = ObjectModel(things, tables, tiles, spec.rig, spec.antialiasing)
+        rig = spec.rig
+        self._tiles = TiledRenderer(self.scene.model, rig.count, rig.width, rig.height)
+        self._begun: tuple[ScenePlan, Clicks] | None = None
 
     def sample(self, seed: int) -> Sample:
         """The sample of a seed, with clicks. Same seed, same sample."""
@@ -59,42 +59,42 @@ class ObjectSceneRenderer:
 
     def shoot(self, plan: ScenePlan, clicks: bool = True) -> Sample:
         """The sample of a planned scene: images, true keypoints, cameras, and clicks if wanted."""
+        self.begin(plan, clicks)
+        return self.finish()
+
+    def begin(self, plan: ScenePlan, clicks: bool = True) -> None:
+        """Begins to draw a planned scene; `finish` gives its sample."""
         self.show(plan)
-        images = {
-            camera.name: cv2.cvtColor(self.render(i), cv2.COLOR_RGB2BGR)
-            for i, camera in enumerate(plan.cameras)
-        }
+        self._tiles.begin(self.scene.data)
+        self._begun = plan, self._clicks(plan) if clicks else {}
+
+    def finish(self) -> Sample:
+        """The sample that was begun last, once it is drawn."""
+        assert self._begun is not None, "begin first"
+        (plan, clicks), self._begun = self._begun, None
+        images = dict(zip(self.camera_names, self._tiles.finish(), strict=True))
         shown = None if len(plan.targets) > 1 else self.spec.objects[plan.targets[0]].name
-        found = self._clicks(plan) if clicks else {}
-        return Sample(images, plan.keypoints, found, plan.cameras, shown)
+        return Sample(images, plan.keypoints, clicks, plan.cameras, shown)
 
     def show(self, plan: ScenePlan) -> None:
-        """Puts a planned scene and its cameras up."""
-        scene, table = self._scene, plan.table
-        scene.set_table(table.index, table.yaw_rad, table.offset_m, table.tint)
-        scene.set_objects(plan.placed, plan.brightness)
-        plan.light.shine(scene.model)
-        scene.update()
-        scene.set_cameras(plan.cameras)
-
-    def render(self, camera: int) -> Image:
-        """What a camera, by its number, sees of the scene put up last: uint8 RGB (H, W, 3)."""
-        self._renderer.update_scene(self._scene.data, camera)
-        image: Image = self._renderer.render()
-        return image
+        """Puts a planned scene and its cameras up, undrawn."""
+        table = plan.table
+        self.scene.set_table(table.index, table.yaw_rad, table.offset_m, table.tint)
+        self.scene.set_objects(plan.placed, plan.brightness)
+        plan.light.shine(self.scene.model)
+        self.scene.update()
+        self.scene.set_cameras(plan.cameras)
 
     def close(self) -> None:
         """Frees the GL context."""
-        self._renderer.close()
+        self._tiles.close()
 
     def _clicks(self, plan: ScenePlan) -> Clicks:
         slack = np.concatenate([self._slack[i] for i in plan.targets])
 
         def visible(camera: Camera, k: int) -> bool:
             point = plan.keypoints[k]
-            return in_image(camera, point) and not self._scene.hidden(
-                camera.centre, point, slack[k]
-            )
+            return in_image(camera, point) and not self.scene.hidden(camera.centre, point, slack[k])
 
         stream = self.planner.click_stream(plan.seed)
         return draw_clicks(self.names, plan.keypoints, plan.cameras, visible, stream)

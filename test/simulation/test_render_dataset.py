@@ -186,9 +186,3 @@ def test_unknown_objects_are_named(wanted: list[str], keypoints: list[Path], nam
 def test_impossible_counts_are_named(tmp_path: Path, values: dict[str, int], named: str) -> None:
     with pytest.raises(ConfigurationError, match=named):
         _render(tmp_path / "a", **values)
-
-
-def test_items_computed_ahead_keep_their_order_and_errors() -> None:
-    assert list(pipeline.ahead(lambda x: x * x, range(30))) == [x * x for x in range(30)]
-    with pytest.raises(ZeroDivisionError):
-        list(pipeline.ahead(lambda x: 1 / x, [2, 1, 0]))
