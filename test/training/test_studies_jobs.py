@@ -97,6 +97,11 @@ def test_what_needs_a_blocked_job_is_blocked_too(tmp_path: Path, diary: Path) ->
     assert carry_out(jobs, InProcess())[last].status == Status.BLOCKED
 
 
+def test_a_need_that_is_no_job_is_refused(tmp_path: Path, diary: Path) -> None:
+    with pytest.raises(ValueError, match="needs a job that is not in the list"):
+        carry_out([job(tmp_path / "a", diary, tmp_path / "b")], InProcess())
+
+
 def test_a_failed_job_is_tried_again_by_the_next_call(tmp_path: Path, diary: Path) -> None:
     folder = tmp_path / "a"
     carry_out([Job("a", folder, fail)], InProcess())

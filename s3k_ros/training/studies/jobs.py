@@ -150,32 +150,32 @@ def carry_out(
         The outcome of every job by folder; those found finished are among them.
     """
     unique = {job.folder: job for job in reversed(jobs)}
-    open_jobs = [unique.pop(job.folder) for job in jobs if job.folder in unique]
-    outcomes = {
-        job.folder: Outcome(job, Status.FINISHED)
-        for job in open_jobs
-        if store.read_result(job.folder) is not None
-    }
-    open_jobs = [job for job in open_jobs if job.folder not in outcomes]
-    total, ended, running = len(open_jobs), 0, 0
-    while open_jobs or running:
-        for outcome in _blocked(open_jobs, outcomes):
-            outcomes[outcome.job.folder] = outcome
-            ended += 1
-            tell(outcome, ended, total)
-        open_jobs = [job for job in open_jobs if job.folder not in outcomes]
-        for job in [job for job in open_jobs if _ready(job, outcomes)]:
+    left = [unique[folder] for folder in dict.fromkeys(job.folder for job in jobs)]
+    outcomes: dict[Path, Outcome] = {}
+    for job in left:
+        if store.read_result(job.folder) is not None:
+            outcomes[job.folder] = Outcome(job, Status.FINISHED)
+    left = [job for job in left if job.folder not in outcomes]
+    found, total, running = len(outcomes), len(left), 0
+
+    def end(outcome: Outcome) -> None:
+        outcomes[outcome.job.folder] = outcome
+        tell(outcome, len(outcomes) - found, total)
+
+    while left or running:
+        blocked = _blocked(left, outcomes)
+        ready = [job for job in left if _ready(job, outcomes)]
+        if not (blocked or ready or running):
+            raise ValueError(f"{left[0].name}: needs a job that is not in the list")
+        for outcome in blocked:
+            end(outcome)
+        for job in ready:
             executor.submit(job, deadline)
-            open_jobs.remove(job)
-            running += 1
-        if running:
-            outcome = executor.wait()
-            outcomes[outcome.job.folder] = outcome
+        running += len(ready)
+        left = [job for job in left if job not in ready and job.folder not in outcomes]
+        if running and not blocked:
+            end(executor.wait())
             running -= 1
-            ended += 1
-            tell(outcome, ended, total)
-        elif open_jobs and not any(True for _ in _blocked(open_jobs, outcomes)):
-            raise ValueError(f"{open_jobs[0].name}: needs a job that is not in the list")
     return outcomes
 
 
@@ -183,11 +183,13 @@ def _ready(job: Job, outcomes: Mapping[Path, Outcome]) -> bool:
     return all(n in outcomes and outcomes[n].status == Status.FINISHED for n in job.needs)
 
 
-def _blocked(jobs: Iterable[Job], outcomes: Mapping[Path, Outcome]) -> Iterable[Outcome]:
+def _blocked(jobs: Iterable[Job], outcomes: Mapping[Path, Outcome]) -> list[Outcome]:
     """Jobs that need one that has ended without a result."""
+    found = []
     for job in jobs:
-        for need in job.needs:
-            found = outcomes.get(need)
-            if found is not None and found.status != Status.FINISHED:
-                yield Outcome(job, Status.BLOCKED, f"{found.job.name}: {found.message}")
-                break
+        ended = [outcomes[need] for need in job.needs if need in outcomes]
+        failed = [outcome for outcome in ended if outcome.status != Status.FINISHED]
+        if failed:
+            why = f"{failed[0].job.name}: {failed[0].message}"
+            found.append(Outcome(job, Status.BLOCKED, why))
+    return found
