@@ -34,6 +34,7 @@ from s3k_ros.perception.model_file import (
     attach_description,
 )
 from s3k_ros.perception.triangulator import CommonMode
+from s3k_ros.training.common_mode import HeldOut
 from s3k_ros.training.dataset import Dataset
 from s3k_ros.training.figures import GROSS_FRACTION, LEAST_GROSS_PX
 from s3k_ros.training.held_out import Witness, clicked_points, explain, locate
@@ -45,6 +46,8 @@ _LEAST_PX_AT_640 = 0.1
 """Least floor of a view's standard deviation: nothing is located better than that."""
 _MOST_PX_AT_640 = 10.0
 _RIDGE = 1e-4
+_LEAST_SHARE = 0.5
+"""A keypoint with fewer of its held-out clicks found than this is not calibrated by them."""
 _COMPARED = 200
 """Scenes on which the networks of the folds are compared with the shipped one."""
 
@@ -77,9 +80,12 @@ def run(args: argparse.Namespace) -> int:
     shipped = locate(detector, scenes, some, uncertainty)
     witnesses, record = _witnesses(args, detector, scenes, some, uncertainty)
     mode, held_out = explain(witnesses, shipped)
-    provisional = args.run is None and args.held_out is None
+    unseen = _unseen(description.keypoints, witnesses, held_out)
+    nothing_held_out = args.run is None and args.held_out is None
+    provisional = nothing_held_out or bool(unseen)
     uncertainty = with_common_mode(uncertainty, mode, provisional=provisional)
     record |= {"scenes": len(rest), "errors": int(held_out.known.sum()), "growth": mode.growth}
+    record["unseen"] = unseen
     training = {**description.training, "calibration": record}
     model = onnx.load(args.model)
     attach_description(
@@ -87,7 +93,20 @@ def run(args: argparse.Namespace) -> int:
     )
     Path(args.out).write_bytes(model.SerializeToString())
     print(summary(description.keypoints, uncertainty, record))
+    if nothing_held_out:
+        print("provisional: no label was held out (--run or --held-out)")
+    elif unseen:
+        print(f"provisional: most held-out errors of {', '.join(unseen)} are gross (--fold-steps)")
     return 0
+
+
+def _unseen(keypoints: Sequence[str], witnesses: Sequence[Witness], held_out: HeldOut) -> list[str]:
+    """Keypoints of which most held-out clicks were refused or grossly missed."""
+    clicked = np.sum([np.isfinite(w.clicks).all(-1).sum(0) for w in witnesses], axis=0)
+    found = held_out.known.sum(0)
+    return [
+        name for k, name in enumerate(keypoints) if found[k] < _LEAST_SHARE * max(clicked[k], 1)
+    ]
 
 
 def _witnesses(
@@ -106,13 +125,13 @@ def _witnesses(
         how = "labels of another dataset" if args.held_out else "the labels of the training"
         return [Witness(held, points, variance)], {"how": how, "click_px": click}
     # PyTorch is needed for cross-fitting alone.
-    from s3k_ros.training.crossfit import folds_of
+    from s3k_ros.training.crossfit import folds_of, labels_of
     from s3k_ros.training.export import load_run
 
     taught = Dataset(args.labelled)
-    _, _, click = clicked_points(taught, [int(i) for i in np.flatnonzero(taught.labelled)])
-    witnesses, steps = [], 0
     coarse, crop = load_run(Path(args.run))
+    _, _, click = clicked_points(taught, labels_of(taught, crop or coarse))
+    witnesses, steps = [], 0
     for fold in folds_of(taught, coarse, crop, args.folds, args.fold_steps, print):
         witnesses.append(
             witness(fold.detector, taught, fold.held, scenes, some, uncertainty, click)
@@ -168,8 +187,6 @@ def summary(
             f"{level:.1f} mm level, {vertical:.1f} mm vertical"
         )
     lines.append(f"confidence: {uncertainty.confidence}")
-    if uncertainty.provisional:
-        lines.append("provisional: give --run or --held-out for errors of labels not learned from")
     return "\n".join(lines)
 
 

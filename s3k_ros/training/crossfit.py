@@ -66,9 +66,9 @@ def folds_of(
         ConfigurationError: fewer labelled samples than folds.
     """
     shipped = crop or coarse
-    used = shipped.info.get("data", {})
-    labelled = np.array(used.get("labelled") or np.flatnonzero(dataset.labelled), int)
-    unlabelled = np.array(used.get("unlabelled") or np.flatnonzero(~dataset.labelled), int)
+    labelled = labels_of(dataset, shipped)
+    used = shipped.info.get("data", {}).get("unlabelled")
+    unlabelled = np.array(used or np.flatnonzero(~dataset.labelled), int)
     if not 2 <= count <= len(labelled):
         raise ConfigurationError(
             f"{count} folds of {len(labelled)} labelled samples: must be 2 to {len(labelled)}"
@@ -97,6 +97,12 @@ def folds_of(
             threads = DetectorParameters(threads=min(params.threads, 64))
             detector = KeypointDetector.load(str(out / "fold.onnx"), threads)
         yield Fold(detector, [int(i) for i in held], params.steps)
+
+
+def labels_of(dataset: Dataset, shipped: Checkpoint) -> list[int]:
+    """The labelled samples that a run learned from: all, unless it was told to use some."""
+    used = shipped.info.get("data", {}).get("labelled")
+    return [int(i) for i in used or np.flatnonzero(dataset.labelled)]
 
 
 def fold_parameters(params: TrainingParameters, steps: int | None) -> TrainingParameters:

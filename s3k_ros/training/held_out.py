@@ -5,10 +5,12 @@ A network that did not learn from a sample errs there by
     error = geometry + common mode + (this network - shipped network) - click error
 
 The geometry's part is predicted by its covariance, the clicks' part follows from how well the
-clicks of several views agree, and the third part is measured on many scenes without labels. It adds
-to the others without correlation where the shipped network is the better informed one (the
-difference of an efficient and a less efficient estimate is uncorrelated with the efficient one's
-error), so that its variance may simply be taken away. `s3k_ros.training.common_mode` does the rest.
+clicks of several views agree, and the third part is measured on many scenes without labels. Its
+mean, fixed to the object, is taken off the error. Of its scatter d, a part n_w is this network's
+own: networks of other folds scatter by it about each other. Another part is the shipped network's
+own, taken for as large as far as d leaves room. What is left, the shipped network knows better, and
+such a difference is uncorrelated with the better one's error. So the witness errs more than the
+shipped network by d - 2 min(n_w, d - n_w). `s3k_ros.training.common_mode` does the rest.
 """
 
 from __future__ import annotations
@@ -27,6 +29,7 @@ from s3k_ros.perception.triangulator import CommonMode, KeypointTriangulator, St
 from s3k_ros.training.common_mode import HeldOut, common_mode
 from s3k_ros.training.dataset import Dataset
 from s3k_ros.training.figures import INLIER_M
+from s3k_ros.training.object_turn import rotations, turns
 from s3k_ros.training.views import CLICK_PX
 
 Array = npt.NDArray[np.float64]
@@ -34,7 +37,7 @@ Array = npt.NDArray[np.float64]
 USUAL_GROWTH = 1.5
 """Growth of the common mode where no other networks tell: what both the disagreement of networks
 and the true errors show on the plush fox."""
-_GROWTHS = np.linspace(0.0, 2.5, 26)
+_GROWTHS = np.linspace(0.0, 2.0, 21)
 _LEAST_FREEDOM = 20
 """Agreement of fewer clicks than this says less about a click's error than experience."""
 
@@ -144,41 +147,93 @@ def explain(witnesses: Sequence[Witness], shipped: Estimates) -> tuple[CommonMod
     reference = shipped.reference
     if not (reference > 0).all():
         raise DataError("the model finds no keypoint in the scenes without labels")
-    nothing = np.zeros((len(reference), 3, 3))
-    differences = [_difference(w.scenes, shipped) for w in witnesses if w.scenes is not None]
-    growth = growth_of(differences, shipped) if differences else USUAL_GROWTH
-    mode = CommonMode(nothing, reference, growth)
-    apart = _scaled_variance(differences, mode.factors(shipped.geometry))
-    parts = [_held_out(witness, mode, apart) for witness in witnesses]
+    clicks = np.concatenate([witness.clicks for witness in witnesses])
+    frames = rotations(turns(np.concatenate([shipped.points, clicks])))
+    in_scenes, in_labels = np.split(frames, [len(shipped.points)])
+    means, scatter = _differences(witnesses, shipped, in_scenes)
+    growth = growth_of(scatter, shipped) if len(scatter) else USUAL_GROWTH
+    mode = CommonMode(np.zeros((len(reference), 3, 3)), reference, growth)
+    worse = _worse_by(scatter, mode.factors(shipped.geometry))
+    starts = np.cumsum([len(witness.clicks) for witness in witnesses])[:-1]
+    parts = [
+        _held_out(witness, mode, worse, np.einsum("nij,kj->nki", turned, mean))
+        for witness, mean, turned in zip(witnesses, means, np.split(in_labels, starts), strict=True)
+    ]
     held_out = HeldOut(*(np.concatenate(values) for values in zip(*parts, strict=True)))
     return CommonMode(common_mode(held_out), reference, growth), held_out
 
 
-def growth_of(differences: Sequence[Array], shipped: Estimates) -> float:
-    """How fast networks come apart as the geometry's trace grows: most likely power, 0 to 2.5.
+def _differences(
+    witnesses: Sequence[Witness], shipped: Estimates, frames: Array
+) -> tuple[Array, Array]:
+    """Each witness against the shipped network, on scenes with base-from-object rotations.
+
+    Returns:
+        means (W, K, 3) m in the object's frame, zero for the shipped network itself; and what is
+        left of the differences (V, N, K, 3) m in the base frame, of the V other networks, NaN where
+        either is refused or they are grossly apart.
+    """
+    means = np.zeros((len(witnesses), *shipped.points.shape[1:]))
+    scatter = []
+    for w, witness in enumerate(witnesses):
+        if witness.scenes is None:
+            continue
+        difference = _inliers(witness.scenes.points - shipped.points)
+        local = np.einsum("nji,nkj->nki", frames, difference)
+        known = np.isfinite(local)
+        means[w] = np.where(known, local, 0.0).sum(0) / np.maximum(known.sum(0), 1)
+        scatter.append(difference - np.einsum("nij,kj->nki", frames, means[w]))
+    return means, np.array(scatter)
+
+
+def growth_of(differences: Array, shipped: Estimates) -> float:
+    """How fast networks come apart as the geometry's trace grows: most likely power, 0 to 2.
 
     Where a network is unsure, another one trained on other labels gives another answer. That part
     of the common mode can be measured on scenes without labels, and the rest behaves alike.
 
     Args:
-        differences: per network (N, K, 3) m, its points minus the shipped one's, NaN where unknown.
+        differences: (V, N, K, 3) m, points minus the shipped network's, NaN where unknown.
         shipped: the shipped network's estimates on the same scenes.
     """
     matrices = np.zeros((shipped.points.shape[1], 3, 3))
+    known = np.isfinite(differences).all(-1)
+    count = np.maximum(known.sum((0, 1)), 1)
     costs = []
     for growth in _GROWTHS:
         factors = CommonMode(matrices, shipped.reference, float(growth)).factors(shipped.geometry)
-        variance = _scaled_variance(differences, factors)
-        known = np.stack([np.isfinite(difference).all(-1) for difference in differences])
-        spread = np.where(known, 3 * np.log(factors), 0.0).sum() / max(int(known.sum()), 1)
-        level, count = np.log(np.maximum(variance, 1e-12)).sum(1), known.sum((0, 1))
-        costs.append(spread + float(np.average(level, weights=np.maximum(count, 1))))
+        variance = _alike(_mean(differences**2 / factors[..., np.newaxis]))
+        spread = np.where(known, 3 * np.log(factors), 0.0).sum() / count.sum()
+        costs.append(spread + np.average(np.log(np.maximum(variance, 1e-12)).sum(1), weights=count))
     return float(_GROWTHS[int(np.argmin(costs))])
 
 
-def _difference(scenes: Estimates, shipped: Estimates) -> Array:
-    """(N, K, 3) m; NaN where either is refused or they are grossly apart."""
-    return _inliers(scenes.points - shipped.points)
+def _worse_by(differences: Array, factors: Array) -> Array:
+    """(K, 3) m^2, at a factor of 1, by which a witness errs more than the shipped network."""
+    if not len(differences):
+        return np.zeros((factors.shape[1], 3))
+    apart = _alike(_mean(differences**2 / factors[..., np.newaxis]))
+    known = np.isfinite(differences)
+    count = known.sum(0)
+    mean = np.where(known, differences, 0.0).sum(0) / np.maximum(count, 1)
+    squared = np.where(known, differences - mean, 0.0) ** 2
+    own = squared.sum(0) / np.maximum(count - 1, 1) / factors[..., np.newaxis]
+    own = _alike(_mean(np.where(count > 1, own, np.nan)[np.newaxis]))
+    shared = np.clip(np.minimum(own, apart - own), 0.0, None)
+    return np.asarray(apart - 2.0 * shared)
+
+
+def _mean(values: Array) -> Array:
+    """(K, 3) over networks and scenes of (V, N, K, 3), so far as they are known."""
+    known = np.isfinite(values)
+    total = np.where(known, values, 0.0).sum((0, 1))
+    return np.asarray(total / np.maximum(known.sum((0, 1)), 1))
+
+
+def _alike(variance: Array) -> Array:
+    """(K, 3) with the mean of the level axes in both."""
+    level = variance[:, :2].mean(1)
+    return np.stack([level, level, variance[:, 2]], axis=1)
 
 
 def _inliers(errors: Array) -> Array:
@@ -186,18 +241,9 @@ def _inliers(errors: Array) -> Array:
     return np.where(distance < INLIER_M, errors, np.nan)
 
 
-def _scaled_variance(differences: Sequence[Array], factors: Array) -> Array:
-    """(K, 3) m^2 of differences at a factor of 1; the level axes are alike."""
-    if not differences:
-        return np.zeros((factors.shape[1], 3))
-    squared = np.stack(differences) ** 2 / factors[..., np.newaxis]
-    total, count = np.nansum(squared, axis=(0, 1)), np.isfinite(squared).sum(axis=(0, 1))
-    variance = total / np.maximum(count, 1)
-    level = variance[:, :2].mean(1)
-    return np.stack([level, level, variance[:, 2]], axis=1)
-
-
-def _held_out(witness: Witness, mode: CommonMode, apart: Array) -> tuple[Array, Array, Array]:
+def _held_out(
+    witness: Witness, mode: CommonMode, worse: Array, mean: Array
+) -> tuple[Array, Array, Array]:
     """Errors, explained variances and growth factors of one network.
 
     A network trained with fewer labels is less sure everywhere. Its geometry is brought to that of
@@ -210,5 +256,5 @@ def _held_out(witness: Witness, mode: CommonMode, apart: Array) -> tuple[Array, 
     geometry = np.diagonal(witness.held.geometry, axis1=2, axis2=3) * ratio
     explained = geometry + witness.click_variance
     if witness.scenes is not None:
-        explained = explained + apart * factors[..., np.newaxis]
-    return _inliers(witness.held.points - witness.clicks), explained, factors
+        explained = explained + worse * factors[..., np.newaxis]
+    return _inliers(witness.held.points - witness.clicks) - mean, explained, factors

@@ -156,6 +156,7 @@ def test_cross_fitting_asks_every_network_about_its_own_fold(
             yield Fold(KeypointDetector.load(str(folder / "model.onnx")), held, 7)
 
     monkeypatch.setattr(crossfit, "folds_of", folds)
+    monkeypatch.setattr(crossfit, "labels_of", lambda *_: list(range(10)))
     monkeypatch.setattr(export, "load_run", lambda _: (None, None))
     assert calibrated(folder, tmp_path / "out.onnx", "--run", str(folder), "--folds", "2") == 0
     description = read_description(tmp_path / "out.onnx")
