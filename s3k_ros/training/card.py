@@ -45,10 +45,11 @@ def card(
     """The card's text."""
     description, training = model.description, model.description.training
     stages = {name: training[name] for name in description.stages}
-    labelled, seed = stages["coarse"]["dataset"], stages["coarse"]["seed"]
-    commands = [labelled["command"], *(stage["command"] for stage in stages.values()), *steps]
-    commands = list(dict.fromkeys(commands))  # one command trains all stages
-    commands += [evaluation["dataset"]["command"], evaluation["command"]]
+    taught, tested = stages["coarse"]["dataset"], evaluation["dataset"]
+    commands = [taught.get("command"), *(stage.get("command") for stage in stages.values()), *steps]
+    commands += [tested.get("command"), evaluation["command"]]
+    # One command trains all stages; a dataset that was not rendered has none.
+    commands = [str(command) for command in dict.fromkeys(commands) if command]
     lines = [
         f"# {description.object_id}",
         "",
@@ -61,17 +62,18 @@ def card(
         *commands,
         "```",
         "",
-        f"Seeds: scenes {labelled['seed']}, training {seed}. Commits: data {labelled['commit']}"
-        + "".join(f", {name} stage {stage['commit'][:12]}" for name, stage in stages.items())
-        + f". Data: {labelled['samples']} samples of the family `{labelled['family']}`; the command"
-        " tells how many of them have clicks.",
+        f"Seeds: scenes {taught.get('seed', 'unknown')}, training {stages['coarse']['seed']}."
+        f" Commits: data {str(taught.get('commit', 'unknown'))[:12]}"
+        + "".join(f", {name} stage {_commit(stage)}" for name, stage in stages.items())
+        + f". Data: {taught['samples']} samples{_family(taught)}; the command tells how many of"
+        " them have clicks.",
         *_parity(training),
         "",
         "## Errors on scenes it never saw",
         "",
-        f"{evaluation['scenes']} scenes of the family `{evaluation['dataset']['family']}`, whose"
-        f" seeds ({evaluation['dataset']['seed']} and up) come from the model file's hash."
-        " Refused keypoints count as misses.",
+        f"{evaluation['scenes']} scenes{_family(tested)}, seeds from"
+        f" {tested.get('seed', 'unknown')} up (from the model file's hash, if rendered with"
+        " `--seed-from`). Refused keypoints count as misses.",
         "",
         *_table({**evaluation["keypoints"], "all": evaluation["all"]}),
         "",
@@ -79,6 +81,7 @@ def card(
         " 50, 90 and 95 % regions. Sharpness: predicted over actual RMS error; above 1 the model"
         " claims less than it can. Figures in px are of single views at full resolution.",
         *_reliability(evaluation["reliability"]),
+        *_calibration(training),
         *(
             ["", "The uncertainty is provisional: it was not fitted on held-out labels."]
             if description.uncertainty.provisional
@@ -90,6 +93,25 @@ def card(
         " load of this run.",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _commit(stage: Mapping[str, Any]) -> str:
+    return str(stage.get("commit") or "unknown")[:12]
+
+
+def _family(dataset: Mapping[str, Any]) -> str:
+    return f" of the family `{dataset['family']}`" if "family" in dataset else ""
+
+
+def _calibration(training: Mapping[str, Any]) -> list[str]:
+    record = training.get("calibration")
+    if not record:
+        return []
+    return [
+        "",
+        f"Common mode: {record['how']}, {record['errors']} errors, clicks of"
+        f" {record['click_px']:.1f} px by their agreement.",
+    ]
 
 
 def _parity(training: Mapping[str, Any]) -> list[str]:
