@@ -38,7 +38,7 @@ EXTRAS = {
     "train": "the training packages: pip install '.[train]' in the repository, or make setup-train",
 }
 
-TOOLS = "s3k_ros.training.dataset_tools"
+TOOLS = "s3k_ros.training.dataset.tools"
 
 COMMANDS = (
     Command(
@@ -65,14 +65,17 @@ COMMANDS = (
         "labels of one frame to its static segment",
         "train",
     ),
-    Command(("train",), "s3k_ros.training.train", "train a keypoint model", "train"),
-    Command(("export",), "s3k_ros.training.export", "write a trained model as ONNX", "train"),
+    Command(("train",), "s3k_ros.training.run.train", "train a keypoint model", "train"),
+    Command(("export",), "s3k_ros.training.model.export", "write a trained model as ONNX", "train"),
     Command(
-        ("calibrate",), "s3k_ros.training.calibration", "calibrate a model's uncertainty", "train"
+        ("calibrate",),
+        "s3k_ros.training.uncertainty.calibration",
+        "calibrate a model's uncertainty",
+        "train",
     ),
     Command(
         ("evaluate",),
-        "s3k_ros.training.evaluation",
+        "s3k_ros.training.model.evaluation",
         "errors of a model on held-out scenes",
         "train",
     ),
@@ -92,7 +95,7 @@ COMMANDS = (
         "how well a few labels fix the common mode",
         "train",
     ),
-    Command(("card",), "s3k_ros.training.card", "a model's card, in Markdown"),
+    Command(("card",), "s3k_ros.training.model.card", "a model's card, in Markdown"),
     Command(("params",), "s3k_ros.params.table", "table of all parameters, in Markdown"),
 )
 

@@ -66,7 +66,7 @@ def test_no_command_is_imported_before_it_is_called():
 
 def test_a_missing_extra_is_named_with_the_way_to_get_it(capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "torch", None)
-    monkeypatch.delitem(sys.modules, "s3k_ros.training.train", raising=False)
+    monkeypatch.delitem(sys.modules, "s3k_ros.training.run.train", raising=False)
     for name in [name for name in sys.modules if name.startswith("s3k_ros.training.")]:
         monkeypatch.delitem(sys.modules, name)
     assert cli.main(["train", "--dataset", "x", "--out", "y"]) == 1

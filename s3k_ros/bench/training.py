@@ -27,10 +27,10 @@ from s3k_ros.results import (
     machine_description,
     source_commit,
 )
-from s3k_ros.training.devices import make_fabric
-from s3k_ros.training.loop import Trainer, deterministic
-from s3k_ros.training.sources import Sources
-from s3k_ros.training.views import ViewSet, frames, geometry, stack_geometry
+from s3k_ros.training.inputs.sources import Sources
+from s3k_ros.training.inputs.views import ViewSet, frames, geometry, stack_geometry
+from s3k_ros.training.run.devices import make_fabric
+from s3k_ros.training.run.loop import Trainer, deterministic
 
 MOST = 1.15
 """A self-supervised step over a supervised one."""

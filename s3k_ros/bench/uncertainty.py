@@ -17,7 +17,7 @@ from scipy.stats import chi2
 
 from s3k_ros.errors import ConfigurationError
 from s3k_ros.results import Result, Target, command_line, machine_description, source_commit
-from s3k_ros.training.common_mode import HeldOut, common_mode
+from s3k_ros.training.uncertainty.common_mode import HeldOut, common_mode
 
 Array = npt.NDArray[np.float64]
 

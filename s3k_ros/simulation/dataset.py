@@ -17,7 +17,7 @@ from s3k_ros.simulation import dataset_options
 from s3k_ros.simulation.fox_samples import FoxRenderer
 from s3k_ros.simulation.object_scene import ObjectSceneRenderer, ObjectSceneSpec
 from s3k_ros.simulation.pipeline import Shot, object_shots, write_shots
-from s3k_ros.training.dataset_writer import DatasetWriter
+from s3k_ros.training.dataset.writer import DatasetWriter
 
 
 def render_object_dataset(

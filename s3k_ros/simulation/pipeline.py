@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from s3k_ros.simulation.object_scene import ObjectSceneRenderer
 from s3k_ros.simulation.sample import Sample
-from s3k_ros.training.dataset_writer import DatasetWriter
+from s3k_ros.training.dataset.writer import DatasetWriter
 
 # Samples that may wait to be written: more would only fill memory when the disk is slow.
 _WAITING = 16

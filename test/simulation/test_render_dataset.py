@@ -15,7 +15,7 @@ from s3k_ros.errors import ConfigurationError
 from s3k_ros.simulation import dataset, dataset_options, pipeline
 from s3k_ros.simulation.generators import box, files
 from s3k_ros.simulation.object_scene import ObjectSceneSpec, RandomRig
-from s3k_ros.training.dataset import Dataset
+from s3k_ros.training.dataset.reader import Dataset
 
 SPEC = ObjectSceneSpec(
     (box.make_box(),), rig=RandomRig(32, 32), table_pool=1, distractors=0, antialiasing=0

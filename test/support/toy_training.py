@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from s3k_ros.geometry.camera import Camera, look_at
 from s3k_ros.params.training import TrainingParameters
-from s3k_ros.training.dataset import DatasetWriter, Image
+from s3k_ros.training.dataset.reader import DatasetWriter, Image
 
 KEYPOINTS = ["head", "left_paw", "right_paw", "body"]
 CAMERAS = ["a", "b", "c", "d"]

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from s3k_ros.training.multiview import VirtualCameras
+from s3k_ros.training.method.multiview import VirtualCameras
 
 
 def ring(

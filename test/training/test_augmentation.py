@@ -14,7 +14,7 @@ from support.toy_training import rig
 
 from s3k_ros.geometry.camera import Camera
 from s3k_ros.params.training import TrainingParameters
-from s3k_ros.training.augmentation import (
+from s3k_ros.training.inputs.augmentation import (
     Renderer,
     Warps,
     cells_from_base,
@@ -23,8 +23,8 @@ from s3k_ros.training.augmentation import (
     random_warps,
     warp,
 )
-from s3k_ros.training.colours import draw_colours, recolour
-from s3k_ros.training.views import ViewSet, frames, geometry, stack_geometry
+from s3k_ros.training.inputs.colours import draw_colours, recolour
+from s3k_ros.training.inputs.views import ViewSet, frames, geometry, stack_geometry
 
 pytestmark = pytest.mark.torch
 

@@ -18,10 +18,10 @@ pytest.importorskip("pyarrow")
 from support.toy_training import TINY, write_dataset
 
 from s3k_ros.errors import ConfigurationError, DataError
-from s3k_ros.training import cache, sources
-from s3k_ros.training.cache import cached, images_digest, key_of
-from s3k_ros.training.dataset import Dataset
-from s3k_ros.training.sources import Subset, collect, whole_views
+from s3k_ros.training.dataset.reader import Dataset
+from s3k_ros.training.inputs import cache, sources
+from s3k_ros.training.inputs.cache import cached, images_digest, key_of
+from s3k_ros.training.inputs.sources import Subset, collect, whole_views
 
 pytestmark = pytest.mark.torch
 

@@ -15,11 +15,12 @@ from s3k_ros.errors import ConfigurationError
 from s3k_ros.perception import decoding
 from s3k_ros.perception.detector import KeypointDetector
 from s3k_ros.perception.model_file import read_description
-from s3k_ros.training import calibration, crossfit, export
-from s3k_ros.training.calibration import calibrate, run
-from s3k_ros.training.crossfit import Fold
-from s3k_ros.training.dataset import Dataset, DatasetWriter
-from s3k_ros.training.residuals import Detections, detect, leave_one_out
+from s3k_ros.training.dataset.reader import Dataset, DatasetWriter
+from s3k_ros.training.model import export
+from s3k_ros.training.uncertainty import calibration, crossfit
+from s3k_ros.training.uncertainty.calibration import calibrate, run
+from s3k_ros.training.uncertainty.crossfit import Fold
+from s3k_ros.training.uncertainty.residuals import Detections, detect, leave_one_out
 
 Array = npt.NDArray[np.float64]
 

@@ -12,7 +12,7 @@ from support.synthetic_model import build_model, description
 
 from s3k_ros.errors import ConfigurationError
 from s3k_ros.perception.model_file import KeypointModel
-from s3k_ros.training import card
+from s3k_ros.training.model import card
 
 RECORD: dict[str, Any] = {
     "command": "s3k train box.yaml",

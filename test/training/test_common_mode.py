@@ -11,7 +11,7 @@ import pytest
 from s3k_ros.bench import uncertainty
 from s3k_ros.bench.uncertainty import LEVELS, honesty, make_world
 from s3k_ros.errors import ConfigurationError, DataError
-from s3k_ros.training.common_mode import HeldOut, common_mode
+from s3k_ros.training.uncertainty.common_mode import HeldOut, common_mode
 
 WORLDS = 60
 

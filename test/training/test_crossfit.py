@@ -10,11 +10,11 @@ from support.toy_training import KEYPOINTS, write_dataset
 from s3k_ros.errors import ConfigurationError, DataError
 from s3k_ros.params.training import TrainingParameters
 from s3k_ros.perception.model_file import read_description
-from s3k_ros.training import calibration
-from s3k_ros.training.checkpoint import Checkpoint, make_network
-from s3k_ros.training.crossfit import fold_parameters, folds_of
-from s3k_ros.training.dataset import Dataset
-from s3k_ros.training.export import WEIGHTS, describe, export
+from s3k_ros.training.dataset.reader import Dataset
+from s3k_ros.training.model.export import WEIGHTS, describe, export
+from s3k_ros.training.run.checkpoint import Checkpoint, make_network
+from s3k_ros.training.uncertainty import calibration
+from s3k_ros.training.uncertainty.crossfit import fold_parameters, folds_of
 
 TINY = TrainingParameters(
     stage="coarse",

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from support.toy_training import CAMERAS, KEYPOINTS, rig, write_dataset
 
 from s3k_ros.errors import ConfigurationError, DataError
-from s3k_ros.training.dataset import Dataset, DatasetWriter
+from s3k_ros.training.dataset.reader import Dataset, DatasetWriter
 
 
 @pytest.fixture

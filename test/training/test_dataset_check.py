@@ -23,9 +23,9 @@ from support.toy_training import CAMERAS, KEYPOINTS, write_dataset
 
 from s3k_ros import cli
 from s3k_ros.errors import ConfigurationError, DataError
-from s3k_ros.training.dataset import Dataset
-from s3k_ros.training.dataset_format import SCHEMAS
-from s3k_ros.training.dataset_tools.check import check
+from s3k_ros.training.dataset.format import SCHEMAS
+from s3k_ros.training.dataset.reader import Dataset
+from s3k_ros.training.dataset.tools.check import check
 
 SIZE = (64, 48)
 

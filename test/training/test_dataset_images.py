@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from s3k_ros.errors import DataError
-from s3k_ros.training import image_files
+from s3k_ros.training.dataset import image_files
 
 
 @pytest.fixture

@@ -18,10 +18,10 @@ from support.toy_training import CAMERAS, rig
 from s3k_ros import cli
 from s3k_ros.errors import ConfigurationError
 from s3k_ros.geometry.se3 import Transform
-from s3k_ros.training.dataset import Dataset, DatasetWriter
-from s3k_ros.training.dataset_tools import motion
-from s3k_ros.training.dataset_tools.motion import Seen
-from s3k_ros.training.dataset_tools.propagate import examine, propagate
+from s3k_ros.training.dataset.reader import Dataset, DatasetWriter
+from s3k_ros.training.dataset.tools import motion
+from s3k_ros.training.dataset.tools.motion import Seen
+from s3k_ros.training.dataset.tools.propagate import examine, propagate
 
 SIZE = (320, 240)
 RIG = rig(*SIZE)

@@ -19,12 +19,12 @@ from support.toy_training import CAMERAS, KEYPOINTS, rig, write_dataset
 
 from s3k_ros import cli
 from s3k_ros.errors import ConfigurationError
-from s3k_ros.training.dataset import Dataset, DatasetWriter
-from s3k_ros.training.dataset_tools import view
-from s3k_ros.training.dataset_tools.check import check
-from s3k_ros.training.dataset_tools.merge import merge
-from s3k_ros.training.dataset_tools.ranges import format_ranges, parse_ranges
-from s3k_ros.training.dataset_tools.split import by_fraction, by_segment, write_parts
+from s3k_ros.training.dataset.reader import Dataset, DatasetWriter
+from s3k_ros.training.dataset.tools import view
+from s3k_ros.training.dataset.tools.check import check
+from s3k_ros.training.dataset.tools.merge import merge
+from s3k_ros.training.dataset.tools.ranges import format_ranges, parse_ranges
+from s3k_ros.training.dataset.tools.split import by_fraction, by_segment, write_parts
 
 RIG = rig(64, 48)
 Make = Callable[..., Dataset]

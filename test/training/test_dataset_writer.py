@@ -18,8 +18,8 @@ pytest.importorskip("pyarrow")
 from support.toy_training import CAMERAS, KEYPOINTS, rig
 
 from s3k_ros.errors import ConfigurationError, DataError
-from s3k_ros.training.dataset import Dataset, DatasetWriter
-from s3k_ros.training.dataset_writer import JOURNAL
+from s3k_ros.training.dataset.reader import Dataset, DatasetWriter
+from s3k_ros.training.dataset.writer import JOURNAL
 
 RIG = rig(64, 48)
 

@@ -13,10 +13,10 @@ from support.rigs import make_rig
 from support.synthetic_model import KEYPOINTS, paint_views, write_model
 
 from s3k_ros.errors import ConfigurationError
-from s3k_ros.training import evaluation
-from s3k_ros.training.dataset import Dataset, DatasetWriter
-from s3k_ros.training.evaluation import Results, evaluate, figures, table
-from s3k_ros.training.figures import object_axes
+from s3k_ros.training.dataset.reader import Dataset, DatasetWriter
+from s3k_ros.training.model import evaluation
+from s3k_ros.training.model.evaluation import Results, evaluate, figures, table
+from s3k_ros.training.model.figures import object_axes
 
 NAMES = ["head", "left_paw", "right_paw"]
 Array = npt.NDArray[np.float64]

@@ -13,11 +13,11 @@ from s3k_ros.errors import ConfigurationError
 from s3k_ros.params.training import TrainingParameters
 from s3k_ros.perception.detector import KeypointDetector
 from s3k_ros.perception.model_file import KeypointModel
-from s3k_ros.training import export as export_module
-from s3k_ros.training.checkpoint import Checkpoint, make_network
-from s3k_ros.training.dataset import Dataset
-from s3k_ros.training.export import WEIGHTS, describe, export, load_run, parse_skeleton
-from s3k_ros.training.parity import LIMIT_PX, Parity
+from s3k_ros.training.dataset.reader import Dataset
+from s3k_ros.training.model import export as export_module
+from s3k_ros.training.model.export import WEIGHTS, describe, export, load_run, parse_skeleton
+from s3k_ros.training.model.parity import LIMIT_PX, Parity
+from s3k_ros.training.run.checkpoint import Checkpoint, make_network
 
 COARSE = TrainingParameters(
     stage="coarse", input_height=48, input_width=64, stem=8, widths=(8, 16), blocks=(1, 1)

@@ -10,8 +10,8 @@ torch = pytest.importorskip("torch")
 
 from s3k_ros.errors import ConfigurationError
 from s3k_ros.params.training import TrainingParameters
-from s3k_ros.training import guards
-from s3k_ros.training.guards import COLLAPSE, DRIFT, LABELS, SWAP, GuardReport
+from s3k_ros.training.run import guards
+from s3k_ros.training.run.guards import COLLAPSE, DRIFT, LABELS, SWAP, GuardReport
 
 pytestmark = pytest.mark.torch
 

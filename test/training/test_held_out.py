@@ -10,8 +10,8 @@ from support.rigs import make_rig
 from support.synthetic_model import KEYPOINTS, description, paint_views, write_model
 
 from s3k_ros.perception.detector import KeypointDetector
-from s3k_ros.training.dataset import Dataset, DatasetWriter
-from s3k_ros.training.held_out import (
+from s3k_ros.training.dataset.reader import Dataset, DatasetWriter
+from s3k_ros.training.uncertainty.held_out import (
     USUAL_GROWTH,
     Estimates,
     Witness,
@@ -20,7 +20,7 @@ from s3k_ros.training.held_out import (
     growth_of,
     locate,
 )
-from s3k_ros.training.object_turn import rotations, turns
+from s3k_ros.training.uncertainty.object_turn import rotations, turns
 
 Array = npt.NDArray[np.float64]
 POINTS = np.array(

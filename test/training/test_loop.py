@@ -14,13 +14,13 @@ pytest.importorskip("lightning_fabric")
 from support.toy_training import KEYPOINTS, TINY, write_dataset
 
 from s3k_ros.errors import ConfigurationError
-from s3k_ros.training.checkpoint import Checkpoint
-from s3k_ros.training.dataset import Dataset
-from s3k_ros.training.devices import make_fabric
-from s3k_ros.training.keypoints import mirror_names
-from s3k_ros.training.loop import Trainer, deterministic
-from s3k_ros.training.schedule import Schedule
-from s3k_ros.training.sources import Sources, collect
+from s3k_ros.training.dataset.reader import Dataset
+from s3k_ros.training.inputs.sources import Sources, collect
+from s3k_ros.training.model.keypoints import mirror_names
+from s3k_ros.training.run.checkpoint import Checkpoint
+from s3k_ros.training.run.devices import make_fabric
+from s3k_ros.training.run.loop import Trainer, deterministic
+from s3k_ros.training.run.schedule import Schedule
 
 pytestmark = pytest.mark.torch
 

@@ -10,14 +10,14 @@ torch = pytest.importorskip("torch")
 
 from support.toy_views import repeated, ring
 
-from s3k_ros.training import multiview
-from s3k_ros.training.losses import (
+from s3k_ros.training.method import multiview
+from s3k_ros.training.method.losses import (
     gaussian_targets,
     projected_kl,
     self_supervised_loss,
     supervised_loss,
 )
-from s3k_ros.training.multiview import VirtualCameras, intersect_rays, triangulate
+from s3k_ros.training.method.multiview import VirtualCameras, intersect_rays, triangulate
 
 pytestmark = pytest.mark.torch
 

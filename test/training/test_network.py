@@ -9,8 +9,8 @@ torch = pytest.importorskip("torch")
 
 from support.toy_training import TINY
 
-from s3k_ros.training.checkpoint import make_network
-from s3k_ros.training.network import KeypointNetwork
+from s3k_ros.training.method.network import KeypointNetwork
+from s3k_ros.training.run.checkpoint import make_network
 
 pytestmark = pytest.mark.torch
 

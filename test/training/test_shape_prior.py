@@ -8,8 +8,8 @@ torch = pytest.importorskip("torch")
 
 from support.toy_views import ring
 
-from s3k_ros.training.rigid import Pose, fit_pose, kabsch
-from s3k_ros.training.shape_prior import ShapePrior
+from s3k_ros.training.method.rigid import Pose, fit_pose, kabsch
+from s3k_ros.training.method.shape_prior import ShapePrior
 
 pytestmark = pytest.mark.torch
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from s3k_ros.training.figures import Results
+from s3k_ros.training.model.figures import Results
 from s3k_ros.training.studies.metrics import summary
 
 NAMES = ["left_front_paw", "right_front_paw", "head"]

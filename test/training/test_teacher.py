@@ -13,11 +13,11 @@ torch = pytest.importorskip("torch")
 from support.toy_views import repeated, ring
 
 from s3k_ros.params.training import TrainingParameters
-from s3k_ros.training.losses import gaussian_targets, self_supervised_loss
-from s3k_ros.training.multiview import VirtualCameras
-from s3k_ros.training.peaks import find_peaks, window_moments
-from s3k_ros.training.shape_prior import ShapePrior
-from s3k_ros.training.teacher import pseudo_labels
+from s3k_ros.training.method.losses import gaussian_targets, self_supervised_loss
+from s3k_ros.training.method.multiview import VirtualCameras
+from s3k_ros.training.method.peaks import find_peaks, window_moments
+from s3k_ros.training.method.shape_prior import ShapePrior
+from s3k_ros.training.method.teacher import pseudo_labels
 
 pytestmark = pytest.mark.torch
 

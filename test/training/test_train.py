@@ -19,11 +19,11 @@ pytest.importorskip("lightning_fabric")
 from support.toy_training import TINY, write_dataset
 
 from s3k_ros.errors import ConfigurationError
-from s3k_ros.training import train
-from s3k_ros.training.checkpoint import Checkpoint
-from s3k_ros.training.config import read_config
-from s3k_ros.training.sources import Subset
-from s3k_ros.training.train import finished, train_stage
+from s3k_ros.training.inputs.sources import Subset
+from s3k_ros.training.run import train
+from s3k_ros.training.run.checkpoint import Checkpoint
+from s3k_ros.training.run.config import read_config
+from s3k_ros.training.run.train import finished, train_stage
 
 pytestmark = pytest.mark.torch
 
@@ -156,7 +156,7 @@ def test_subsets_share_the_datasets_cache(dataset: Path, tmp_path: Path) -> None
 def start(config: Path) -> subprocess.Popen:
     """`s3k train` as a process of its own."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
-    command = [sys.executable, "-m", "s3k_ros.training.train", str(config)]
+    command = [sys.executable, "-m", "s3k_ros.training.run.train", str(config)]
     return subprocess.Popen(
         command,
         env=environment,

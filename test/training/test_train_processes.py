@@ -14,9 +14,9 @@ pytest.importorskip("lightning_fabric")
 from support.toy_training import TINY, write_dataset
 
 from s3k_ros.errors import ConfigurationError
-from s3k_ros.training.checkpoint import Checkpoint
-from s3k_ros.training.devices import make_fabric
-from s3k_ros.training.train import finished, train_stage
+from s3k_ros.training.run.checkpoint import Checkpoint
+from s3k_ros.training.run.devices import make_fabric
+from s3k_ros.training.run.train import finished, train_stage
 
 pytestmark = [pytest.mark.torch, pytest.mark.slow]
 

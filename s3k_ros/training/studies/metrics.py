@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from s3k_ros.training.figures import Results, figures
+from s3k_ros.training.model.figures import Results, figures
 
 Array = npt.NDArray[np.float64]
 

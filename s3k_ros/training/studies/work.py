@@ -20,17 +20,17 @@ from s3k_ros.simulation.generators.box import make_box
 from s3k_ros.simulation.mesh import MeshObject
 from s3k_ros.simulation.object_scene import ObjectSceneSpec
 from s3k_ros.simulation.random_rig import RandomRig
-from s3k_ros.training.checkpoint import Checkpoint
-from s3k_ros.training.dataset import Dataset, DatasetWriter
-from s3k_ros.training.evaluation import evaluate
-from s3k_ros.training.export import describe, export
-from s3k_ros.training.loop import MODEL
-from s3k_ros.training.sources import Subset
+from s3k_ros.training.dataset.reader import Dataset, DatasetWriter
+from s3k_ros.training.inputs.sources import Subset
+from s3k_ros.training.model.evaluation import evaluate
+from s3k_ros.training.model.export import describe, export
+from s3k_ros.training.run.checkpoint import Checkpoint
+from s3k_ros.training.run.loop import MODEL
+from s3k_ros.training.run.train import finished, train_stage
 from s3k_ros.training.studies.jobs import Unfinished
 from s3k_ros.training.studies.metrics import summary
 from s3k_ros.training.studies.specs import Data, Part, RunSpec, samples
 from s3k_ros.training.studies.store import read_result, write_text
-from s3k_ros.training.train import finished, train_stage
 
 _DATASET = "dataset"
 _EXPORTED = "model.onnx"
@@ -109,7 +109,7 @@ def assemble(
         _concatenate(sources, data.parts[0].target.partition(":")[0], out)
         where = out
     if data.propagated:
-        from s3k_ros.training.dataset_tools.propagate import propagate
+        from s3k_ros.training.dataset.tools.propagate import propagate
 
         shutil.rmtree(folder / "propagated", ignore_errors=True)
         propagate(Dataset(where), folder / "propagated")

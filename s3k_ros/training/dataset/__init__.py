@@ -1,0 +1,1 @@
+"""Datasets: one documented folder format, its reader and writer, and the tools of `s3k dataset`."""

@@ -1,0 +1,1 @@
+"""The method: network, both losses, pseudo-labels, the shape prior."""
