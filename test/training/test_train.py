@@ -69,6 +69,13 @@ def test_both_stages_of_a_file_are_trained_in_order(dataset: Path, tmp_path: Pat
     assert train.run(arguments(config)) == 0  # all is done: nothing happens
 
 
+def test_the_crop_stage_can_be_left_out(dataset: Path, tmp_path: Path) -> None:
+    config = write_config(tmp_path / "c.yaml", dataset, tmp_path / "run")
+    assert train.run(arguments(config, "--coarse-only")) == 0
+    assert finished(tmp_path / "run" / "coarse")
+    assert not (tmp_path / "run" / "crop").exists()
+
+
 def test_command_line_overrides_the_file(dataset: Path, tmp_path: Path) -> None:
     config = write_config(tmp_path / "c.yaml", tmp_path / "nowhere", tmp_path / "other")
     words = ("--dataset", dataset, "--out", tmp_path / "run", "--set", "steps=3")

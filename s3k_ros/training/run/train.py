@@ -61,11 +61,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="I,J,...",
         help="use only the labels of these samples (by index; the others stay out)",
     )
+    parser.add_argument(
+        "--coarse-only",
+        action="store_true",
+        help="leave the crop stage out: a model of one stage, less exact and faster",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
     """Trains and leaves ``<out>/<stage>/model.safetensors``."""
     config = read_config(args.config, args.set)
+    if args.coarse_only:
+        config = dataclasses.replace(config, stages={"coarse": config.stages["coarse"]})
     dataset, out = args.dataset or config.dataset, args.out or config.out
     for name, value in (("dataset", dataset), ("out", out)):
         if value is None:
