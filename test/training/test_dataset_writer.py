@@ -223,3 +223,19 @@ def test_a_copied_sample_keeps_its_images_byte_by_byte(tmp_path: Path) -> None:
     assert copied.clicks(0) == source.clicks(0) == {("a", "head"): (5.0, 2.5)}
     assert np.array_equal(copied.truth(0), source.truth(0))
     assert copied.image_bytes(1, "b") == source.image_bytes(0, "b")
+
+
+def test_samples_written_elsewhere_are_taken_in_order_only(tmp_path: Path) -> None:
+    images = {camera.name: np.zeros((48, 64, 3), np.uint8) for camera in RIG}
+    with open_writer(tmp_path / "d") as writer:
+        second, first = (
+            writer.samples.write(i, images, RIG, None, None, seed=i, segment=4) for i in (1, 0)
+        )
+        with pytest.raises(DataError, match="sample 1: the next one is 0"):
+            writer.append(second)
+        writer.append(first)
+        writer.append(second)
+        add(writer, 7)
+    dataset = Dataset(tmp_path / "d")
+    assert dataset.seeds == [0, 1, 7]
+    assert dataset.segments == [4, 4, 5]

@@ -25,7 +25,8 @@ from s3k_ros.geometry.camera import Camera
 from s3k_ros.training.dataset import tables
 from s3k_ros.training.dataset.format import FORMAT, HEAD, Fault, read_head
 from s3k_ros.training.dataset.image_files import JPEG_QUALITY, Image, read_bytes, read_image
-from s3k_ros.training.dataset.writer import JOURNAL, DatasetWriter, image_path
+from s3k_ros.training.dataset.sample_files import image_path
+from s3k_ros.training.dataset.writer import JOURNAL, DatasetWriter
 
 __all__ = ["FORMAT", "JPEG_QUALITY", "Clicks", "Dataset", "DatasetWriter", "Image", "image_path"]
 

@@ -9,23 +9,20 @@ from __future__ import annotations
 
 import fcntl
 import json
-import math
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import IO, TYPE_CHECKING, Any
 
-import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from s3k_ros.errors import ConfigurationError, DataError
 from s3k_ros.geometry.camera import Camera
-from s3k_ros.training.dataset.format import FORMAT, HEAD, SCHEMAS, Head, check_name
-from s3k_ros.training.dataset.image_files import Image, write_image
-from s3k_ros.training.dataset.tables import camera_row
+from s3k_ros.training.dataset.format import FORMAT, HEAD, SCHEMAS, Head
+from s3k_ros.training.dataset.image_files import Image
+from s3k_ros.training.dataset.sample_files import Array, Entry, Labels, Rows, SampleFiles
 
 if TYPE_CHECKING:
     from s3k_ros.training.dataset.reader import Dataset
@@ -33,14 +30,6 @@ if TYPE_CHECKING:
 JOURNAL = "unfinished.jsonl"
 # A resumed run may come from a later commit; whatever else it was started with must be the same.
 _MAY_DIFFER = ("commit",)
-
-Array = npt.NDArray[np.float64]
-Labels = Mapping[tuple[str, str], tuple[float, float]]
-
-
-def image_path(folder: Path, sample: int, camera: str, image_format: str = "jpg") -> Path:
-    """Path of one image; names are checked when the folder is opened, so it stays inside."""
-    return folder / "images" / f"{sample:06d}_{camera}.{image_format}"
 
 
 class DatasetWriter:
@@ -57,6 +46,9 @@ class DatasetWriter:
         info: free facts for the record, for instance command, seed and commit.
         image_format: "jpg" (quality 95) or "png".
         resume: go on with an unfinished folder; ``len(writer)`` samples are there already.
+
+    Attributes:
+        samples: writes the images of a sample for ``append``, in this process or in another.
 
     Raises:
         ConfigurationError: a bad name or info, a folder that already holds a dataset or something
@@ -75,17 +67,24 @@ class DatasetWriter:
         resume: bool = False,
     ) -> None:
         self._folder = Path(folder)
-        self._head = Head(
+        head = Head(
             object_id, list(keypoints), list(cameras), dict(info or {}), image_format, FORMAT
         )
         try:
-            json.dumps(self._head.info)
+            json.dumps(head.info)
         except (TypeError, ValueError) as error:
             raise ConfigurationError(f"info must hold what JSON can: {error}") from error
-        self._rows: dict[str, list[dict[str, Any]]] = {name: [] for name in SCHEMAS}
+        self.samples = SampleFiles(self._folder, head)
         if (self._folder / HEAD).exists():
             raise ConfigurationError(f"{self._folder} already holds a dataset")
         self._journal = self._open_journal(resume)
+        try:
+            known = self._read_journal()["samples"]
+        except BaseException:
+            self._journal.close()
+            raise
+        self._count = len(known)
+        self._next_segment = 1 + max((row["segment"] for row in known), default=-1)
 
     def __enter__(self) -> DatasetWriter:
         return self
@@ -102,11 +101,23 @@ class DatasetWriter:
             self._journal.close()
 
     def __len__(self) -> int:
-        return len(self._rows["samples"])
+        return self._count
+
+    @classmethod
+    def like(cls, dataset: Dataset, folder: Path | str, info: Mapping[str, Any]) -> DatasetWriter:
+        """A writer of a new folder with another dataset's object, keypoints, cameras and format."""
+        return cls(
+            folder,
+            dataset.object_id,
+            dataset.keypoint_names,
+            dataset.camera_names,
+            info,
+            image_format=dataset.image_format,
+        )
 
     def add(
         self,
-        images: Mapping[str, Image],
+        images: Mapping[str, Image | bytes],
         cameras: Sequence[Camera],
         labels: Labels | None,
         truth: Array | None,
@@ -118,7 +129,8 @@ class DatasetWriter:
         """Adds one sample and returns its index.
 
         Args:
-            images: uint8 BGR (H, W, 3) by camera name, one for every camera.
+            images: uint8 BGR (H, W, 3) by camera name, one for every camera; or the bytes of an
+                image file of the dataset's format and the camera's size, which are not checked.
             cameras: the calibration of every camera, in the dataset's order.
             labels: clicks (u, v) in px by (camera, keypoint); None or empty: unlabelled.
             truth: (K, 3) true keypoints, base frame, m; NaN rows are left out; None: unknown.
@@ -130,20 +142,27 @@ class DatasetWriter:
         Raises:
             DataError: a camera, image size or keypoint that does not fit; nothing was added.
         """
-        rows = self._rows_of(cameras, labels, truth, seed, segment, object_name)
-        sample = len(self)
-        if set(images) != set(self._head.cameras):
-            raise DataError(f"sample {sample}, images: must be exactly of {self._head.cameras}")
-        for camera in cameras:
-            image = images[camera.name]
-            if image.dtype != np.uint8 or image.shape != (camera.height, camera.width, 3):
-                raise DataError(
-                    f"sample {sample}, image {camera.name}: {image.dtype} {image.shape}, must be "
-                    f"uint8 {(camera.height, camera.width, 3)}"
-                )
-        for name, image in images.items():
-            write_image(image_path(self._folder, sample, name, self._head.image_format), image)
-        return self._keep(rows)
+        if segment is None:
+            segment = self._next_segment
+        return self.append(
+            self.samples.write(
+                len(self), images, cameras, labels, truth, seed, segment, object_name
+            )
+        )
+
+    def append(self, entry: Entry) -> int:
+        """Adds a sample that ``samples.write`` has written, maybe in another process; its index.
+
+        Raises:
+            DataError: it is not the next one; nothing was added.
+        """
+        if entry.sample != len(self):
+            raise DataError(f"sample {entry.sample}: the next one is {len(self)}")
+        self._journal.write(entry.line + "\n")
+        self._journal.flush()
+        self._count += 1
+        self._next_segment = max(self._next_segment, entry.segment + 1)
+        return entry.sample
 
     def copy(
         self,
@@ -164,94 +183,34 @@ class DatasetWriter:
         Raises:
             DataError: it does not fit, or an image cannot be read; nothing was added.
         """
-        if source.image_format != self._head.image_format:
+        head = self.samples.head
+        if source.image_format != head.image_format:
             raise DataError(
-                f"image_format {source.image_format!r} differs from {self._head.image_format!r}"
+                f"image_format {source.image_format!r} differs from {head.image_format!r}"
             )
-        rows = self._rows_of(
+        return self.add(
+            {name: source.image_bytes(sample, name) for name in head.cameras},
             source.cameras(sample),
             source.clicks(sample) if labels is None else labels,
             source.truth(sample) if source.has_truth else None,
             source.seeds[sample],
             source.segments[sample] if segment is None else segment,
-            source.objects[sample],
+            object_name=source.objects[sample],
         )
-        files = {name: source.image_bytes(sample, name) for name in self._head.cameras}
-        for name, data in files.items():
-            path = image_path(self._folder, len(self), name, self._head.image_format)
-            path.write_bytes(data)
-        return self._keep(rows)
 
     def close(self) -> None:
         """Writes the tables and, last, ``dataset.json``: a folder without it is not a dataset."""
         if self._journal.closed:
             return
+        rows = self._read_journal()
         for name, schema in SCHEMAS.items():
-            table = pa.Table.from_pylist(self._rows[name], schema=schema)
+            table = pa.Table.from_pylist(rows[name], schema=schema)
             with _replacing(self._folder / f"{name}.parquet") as file:
                 pq.write_table(table, file)
         with _replacing(self._folder / HEAD) as file:
-            file.write((json.dumps(vars(self._head), indent=2) + "\n").encode())
+            file.write((json.dumps(vars(self.samples.head), indent=2) + "\n").encode())
         self._journal.close()
         (self._folder / JOURNAL).unlink()
-
-    def _rows_of(
-        self,
-        cameras: Sequence[Camera],
-        labels: Labels | None,
-        truth: Array | None,
-        seed: int,
-        segment: int | None,
-        object_name: str | None,
-    ) -> dict[str, list[dict[str, Any]]]:
-        sample, names = len(self), self._head.cameras
-        if [camera.name for camera in cameras] != names:
-            raise DataError(f"sample {sample}, cameras: must be exactly {names}, in this order")
-        if segment is None:
-            segment = 1 + max((row["segment"] for row in self._rows["samples"]), default=-1)
-        label_rows = [
-            {"sample": sample, "camera": c, "keypoint": k, "u": float(u), "v": float(v)}
-            for (c, k), (u, v) in (labels or {}).items()
-        ]
-        for row in label_rows:
-            if row["camera"] not in names or row["keypoint"] not in self._head.keypoints:
-                raise DataError(f"sample {sample}, label {row}: unknown camera or keypoint")
-            if not (math.isfinite(float(row["u"])) and math.isfinite(float(row["v"]))):
-                raise DataError(f"sample {sample}, label {row}: must be finite")
-        return {
-            "samples": [
-                {
-                    "sample": sample,
-                    "seed": int(seed),
-                    "labelled": bool(label_rows),
-                    "segment": int(segment),
-                    "object": check_name("object_name", object_name or self._head.object_id),
-                }
-            ],
-            "cameras": [camera_row(sample, camera) for camera in cameras],
-            "labels": label_rows,
-            "truth": self._truth_rows(sample, truth),
-        }
-
-    def _truth_rows(self, sample: int, truth: Array | None) -> list[dict[str, Any]]:
-        if truth is None:
-            return []
-        points = np.asarray(truth, float)
-        if points.shape != (len(self._head.keypoints), 3):
-            raise DataError(f"sample {sample}, truth: shape {points.shape} is wrong")
-        return [
-            {"sample": sample, "keypoint": name, "x": x, "y": y, "z": z}
-            for name, (x, y, z) in zip(self._head.keypoints, points.tolist(), strict=True)
-            if np.isfinite([x, y, z]).all()
-        ]
-
-    def _keep(self, rows: dict[str, list[dict[str, Any]]]) -> int:
-        """Takes a sample whose images are written."""
-        self._journal.write(json.dumps(rows) + "\n")
-        self._journal.flush()
-        for name, added in rows.items():
-            self._rows[name] += added
-        return len(self) - 1
 
     def _open_journal(self, resume: bool) -> IO[str]:
         path = self._folder / JOURNAL
@@ -265,22 +224,19 @@ class DatasetWriter:
         journal = path.open("a+", encoding="utf-8")
         try:
             fcntl.flock(journal, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            self._replay(journal)
         except BlockingIOError as error:
             journal.close()
             raise ConfigurationError(f"{self._folder} is being written by another run") from error
-        except BaseException:
-            journal.close()
-            raise
         return journal
 
-    def _replay(self, journal: IO[str]) -> None:
-        """Takes over what the journal holds, and cuts off a line that a kill left torn."""
+    def _read_journal(self) -> dict[str, Rows]:
+        """Rows by table of all samples in the journal; a line that a kill left torn is cut off."""
+        journal, head = self._journal, vars(self.samples.head)
         journal.seek(0)
         text = journal.read()
         whole = text[: text.rfind("\n") + 1]
         lines = whole.splitlines()
-        head = vars(self._head)
+        rows: dict[str, Rows] = {name: [] for name in SCHEMAS}
         try:
             if lines and (difference := _difference(json.loads(lines[0]), head)):
                 raise ConfigurationError(
@@ -288,8 +244,8 @@ class DatasetWriter:
                     "or remove the folder"
                 )
             for line in lines[1:]:
-                for name, rows in json.loads(line).items():
-                    self._rows[name] += rows
+                for name, added in json.loads(line).items():
+                    rows[name] += added
         except (ValueError, KeyError, AttributeError, TypeError) as error:
             raise ConfigurationError(f"{self._folder / JOURNAL} cannot be read: {error}") from error
         journal.truncate(len(whole.encode()))
@@ -297,6 +253,7 @@ class DatasetWriter:
         if not lines:
             journal.write(json.dumps(head) + "\n")
             journal.flush()
+        return rows
 
 
 def _difference(old: dict[str, Any], new: dict[str, Any]) -> str:

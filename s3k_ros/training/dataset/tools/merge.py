@@ -46,14 +46,7 @@ def merge(folders: Sequence[Path], out: Path) -> Path:
         "command": results.command_line(),
         "merged": [{"samples": len(dataset), "info": dataset.info} for dataset in datasets],
     }
-    with DatasetWriter(
-        out,
-        first.object_id,
-        first.keypoint_names,
-        first.camera_names,
-        info,
-        image_format=first.image_format,
-    ) as writer:
+    with DatasetWriter.like(first, out, info) as writer:
         numbers: dict[tuple[int, int], int] = {}
         for d, dataset in enumerate(datasets):
             for sample, segment in enumerate(dataset.segments):

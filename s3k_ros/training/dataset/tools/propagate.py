@@ -200,14 +200,7 @@ def propagate(
             "from": dataset.info,
         },
     }
-    with DatasetWriter(
-        out,
-        dataset.object_id,
-        dataset.keypoint_names,
-        dataset.camera_names,
-        info,
-        image_format=dataset.image_format,
-    ) as writer:
+    with DatasetWriter.like(dataset, out, info) as writer:
         for sample in range(len(dataset)):
             writer.copy(dataset, sample, labels=clicks.get(sample))
     return outcomes

@@ -121,14 +121,7 @@ def write_parts(dataset: Dataset, parts: Mapping[str, Sequence[int]], out: Path)
             raise ConfigurationError(f"{folder} is not empty")
     for folder, (name, samples) in zip(folders, parts.items(), strict=True):
         info = {"command": results.command_line(), "part": name, "split_from": dataset.info}
-        with DatasetWriter(
-            folder,
-            dataset.object_id,
-            dataset.keypoint_names,
-            dataset.camera_names,
-            info,
-            image_format=dataset.image_format,
-        ) as writer:
+        with DatasetWriter.like(dataset, folder, info) as writer:
             for sample in samples:
                 writer.copy(dataset, sample)
     return folders
