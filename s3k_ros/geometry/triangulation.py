@@ -154,7 +154,7 @@ def triangulate(
     """
     pixels, covariances, weights = _checked(cameras, pixels, covariances, weights)
     stack = CameraStack(cameras)
-    information, valid = _information(covariances)
+    information, valid = inverse_2x2(covariances)
     rays = stack.rays(pixels)
     usable = valid & (weights > 0) & np.isfinite(rays).all(axis=-1)
     points, usable = _start(stack, rays, weights, usable)
@@ -184,7 +184,7 @@ def _checked(
     return pixels, covariances, weights
 
 
-def _information(covariances: Array) -> tuple[Array, BoolArray]:
+def inverse_2x2(covariances: Array) -> tuple[Array, BoolArray]:
     """Inverses of (..., 2, 2) and whether each matrix is finite and positive definite."""
     finite: BoolArray = np.asarray(np.isfinite(covariances).all(axis=(-2, -1)))
     known = np.where(finite[..., np.newaxis, np.newaxis], covariances, 0.0)

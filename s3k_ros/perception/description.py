@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from typing import Any, Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from s3k_ros.errors import ConfigurationError
 
@@ -90,6 +91,33 @@ class ConfidenceDescription:
 
 
 @dataclasses.dataclass(frozen=True)
+class SpaceConfidence:
+    """P(no gross error) of a point in space from the views that take part in it.
+
+    A point of n views is as good as its second surest view: one view fits any point on its ray, and
+    a second one that is wrong may meet that ray by chance. Each further view would have to do the
+    same. So P = 1 / (1 + exp(-(bias + second_view x log-odds of the second surest view's confidence
+    + further_view x (n - 2)))), times the probability that no other point explains the views better
+    (`s3k_ros.perception.consensus`). The defaults serve until the calibration; they fit what the
+    box and the plush fox do on their development scenes.
+    """
+
+    bias: float = 1.7
+    second_view: float = 0.5
+    further_view: float = 2.4
+
+    def __post_init__(self) -> None:
+        for name in ("second_view", "further_view"):
+            value = getattr(self, name)
+            _require(value >= 0, f"uncertainty.space_confidence.{name}", value, "not negative")
+
+    def log_odds(self, second: NDArray[np.float64], views: NDArray[np.int_]) -> Any:
+        """(...) of the log-odds of second surest views and the numbers of views."""
+        further = np.maximum(views - 2, 0)
+        return self.bias + self.second_view * second + self.further_view * further
+
+
+@dataclasses.dataclass(frozen=True)
 class UncertaintyDescription:
     """Constants of the calibrated uncertainty, K keypoints.
 
@@ -108,6 +136,7 @@ class UncertaintyDescription:
             none: the common mode is the same in every scene.
         common_growth: power of the geometry's trace over this reference that the common mode grows
             with: what is hard for the views is hard for all of them.
+        space_confidence: the logistic of the confidence in space.
     """
 
     pixel_variance: tuple[Matrix, ...]
@@ -118,6 +147,7 @@ class UncertaintyDescription:
     provisional: bool
     common_reference: tuple[float, ...] = ()
     common_growth: float = 0.0
+    space_confidence: SpaceConfidence = dataclasses.field(default_factory=SpaceConfidence)
 
     def __post_init__(self) -> None:
         _require(self.reference_width >= 1, "reference_width", self.reference_width, "positive")
@@ -259,6 +289,7 @@ def _uncertainty_to_json(uncertainty: UncertaintyDescription) -> dict[str, Any]:
         "provisional": uncertainty.provisional,
         "common_reference": uncertainty.common_reference,
         "common_growth": uncertainty.common_growth,
+        "space_confidence": dataclasses.asdict(uncertainty.space_confidence),
     }
 
 
@@ -276,16 +307,27 @@ def _uncertainty(section: _Section) -> UncertaintyDescription:
             confidence.number("bias"), {name: weights.number(name) for name in weights.values}
         ),
         provisional=section.flag("provisional"),
-        # Files of the first releases have neither.
+        # Files of the first releases have none of these.
         common_reference=tuple(
             _number("common_reference", trace)
             for trace in section.items("common_reference", optional=True)
         ),
         common_growth=section.number("common_growth") if section.has("common_growth") else 0.0,
+        space_confidence=_space_confidence(section),
     )
     section.refuse_unknown()
     confidence.refuse_unknown()
     return result
+
+
+def _space_confidence(section: _Section) -> SpaceConfidence:
+    if not section.has("space_confidence"):
+        return SpaceConfidence()
+    space = section.section("space_confidence")
+    names = [field.name for field in dataclasses.fields(SpaceConfidence)]
+    found = SpaceConfidence(**{name: space.number(name) for name in names})
+    space.refuse_unknown()
+    return found
 
 
 def _stage(section: _Section, *, crop: bool) -> StageDescription:

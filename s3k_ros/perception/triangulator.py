@@ -8,13 +8,13 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import chdtri
+from scipy.special import expit
 
 from s3k_ros.errors import DataError
-from s3k_ros.geometry.camera import Camera
-from s3k_ros.geometry.triangulation import Triangulation, TriangulationStatus, triangulate
+from s3k_ros.geometry.camera import Camera, CameraStack
 from s3k_ros.params.perception import TriangulationParameters
-from s3k_ros.perception.description import ModelDescription
+from s3k_ros.perception.consensus import Consensus, Mixture, find_consensus
+from s3k_ros.perception.description import ModelDescription, SpaceConfidence
 from s3k_ros.perception.detector import ViewKeypoints
 
 Array = NDArray[np.float64]
@@ -128,6 +128,7 @@ class KeypointTriangulator:
         names: K keypoint names.
         params: thresholds and calibration errors.
         common_mode: the error that all views share, from the model's description; none by default.
+        space: the confidence in space, from the model's description.
 
     Raises:
         DataError: ``common_mode`` does not fit the names.
@@ -138,10 +139,12 @@ class KeypointTriangulator:
         names: Sequence[str],
         params: TriangulationParameters | None = None,
         common_mode: CommonMode | None = None,
+        space: SpaceConfidence | None = None,
     ) -> None:
         """Checks that names and matrices fit each other."""
         self.names = tuple(names)
         self.params = params or TriangulationParameters()
+        self._space = space or SpaceConfidence()
         count = len(self.names)
         self._common_mode = common_mode or CommonMode.constant(np.zeros((count, 3, 3)))
         found = len(self._common_mode.matrices)
@@ -153,17 +156,19 @@ class KeypointTriangulator:
         cls, description: ModelDescription, params: TriangulationParameters | None = None
     ) -> KeypointTriangulator:
         """The triangulator for a model's keypoints."""
-        return cls(description.keypoints, params, CommonMode.from_description(description))
+        common_mode = CommonMode.from_description(description)
+        space = description.uncertainty.space_confidence
+        return cls(description.keypoints, params, common_mode, space)
 
     def estimate(
         self, cameras: Sequence[Camera], views: Sequence[ViewKeypoints | None]
     ) -> list[KeypointEstimate]:
-        """Triangulates every keypoint from the views that can be used.
+        """The most likely position of every keypoint, see `s3k_ros.perception.consensus`.
 
         A view takes no part when it is None, not finite, less confident than
-        ``min_view_confidence`` or has the point behind its camera. When the views left disagree
-        more than their covariances allow (chi-square), the one that disagrees most is dropped if
-        three or more are left; otherwise the keypoint is INCONSISTENT.
+        ``min_view_confidence`` or has the point behind its camera. Views that disagree count as far
+        as they may be right. A keypoint whose confidence stays below ``min_confidence`` is
+        INCONSISTENT where sure views contradict it, otherwise LOW_CONFIDENCE.
 
         Args:
             cameras: C cameras, for the images in which the keypoints were found.
@@ -175,20 +180,12 @@ class KeypointTriangulator:
         stacked = self._stack(cameras, views)
         seen: BoolArray = np.asarray(np.isfinite(stacked.pixels).all(axis=-1))
         usable = seen & (stacked.confidences >= self.params.min_view_confidence)
-        result, used = self._solve(cameras, stacked, usable)
-        consistent = self._consistent(result, used)
-        for _ in range(self.params.max_dropped_views):
-            suspect = ~consistent & (used.sum(axis=0) >= 4)
-            if not suspect.any():
-                break
-            worst = np.nan_to_num(result.mahalanobis, nan=-1.0).argmax(axis=0)
-            keypoints = np.flatnonzero(suspect)
-            # A keypoint without a solution keeps the views that explain why.
-            usable = np.where(suspect, used, usable)
-            usable[worst[keypoints], keypoints] = False
-            result, used = self._solve(cameras, stacked, usable)
-            consistent = self._consistent(result, used)
-        return self._estimates(stacked, seen, result, used, consistent)
+        widths = np.array([float(camera.width) for camera in cameras])
+        mixture = Mixture.of(
+            stacked.pixels, stacked.covariances, stacked.confidences, usable, widths
+        )
+        found = find_consensus(CameraStack(cameras), mixture, stacked.weights)
+        return self._estimates(stacked, seen, usable, found)
 
     def _stack(self, cameras: Sequence[Camera], views: Sequence[ViewKeypoints | None]) -> _Views:
         shape = (len(views), len(self.names))
@@ -205,80 +202,54 @@ class KeypointTriangulator:
             confidences[i] = np.nan_to_num(view.confidences, nan=0.0)
             weights[i] = confidences[i] if view.weights is None else view.weights
         covariances += self.params.calibration_error_px**2 * np.eye(2)
-        # Eq. 2 only starts the refinement: a weight of zero must not take a confident view away.
-        return _Views(pixels, covariances, confidences, np.maximum(np.nan_to_num(weights), 1e-6))
-
-    def _solve(
-        self, cameras: Sequence[Camera], views: _Views, usable: BoolArray
-    ) -> tuple[Triangulation, BoolArray]:
-        weights = np.where(usable, views.weights, 0.0)
-        result = triangulate(cameras, views.pixels, views.covariances, weights)
-        return result, result.views_used.T
-
-    def _consistent(self, result: Triangulation, used: BoolArray) -> BoolArray:
-        """(K,) whether the views agree: good ones fail with ``inconsistency_probability``."""
-        freedom = np.maximum(2 * used.sum(axis=0) - 3, 1)
-        limit = chdtri(freedom, self.params.inconsistency_probability)
-        return np.asarray(result.chi_square <= limit)
+        return _Views(pixels, covariances, confidences, np.nan_to_num(weights))
 
     def _estimates(
-        self,
-        views: _Views,
-        seen: BoolArray,
-        result: Triangulation,
-        used: BoolArray,
-        consistent: BoolArray,
+        self, views: _Views, seen: BoolArray, usable: BoolArray, found: Consensus
     ) -> list[KeypointEstimate]:
-        confidences = self._confidences(views.confidences, result, used)
+        confidences = self._confidences(views.confidences, found)
         rig = self.params.calibration_error_m**2 * np.eye(3)
-        covariances = result.covariances + self._common_mode.of(result.covariances) + rig
+        covariances = found.covariances + self._common_mode.of(found.covariances) + rig
+        part = found.taking_part
+        squared = np.where(part, (found.residuals**2).sum(axis=-1), 0.0).sum(axis=0)
+        reprojection = np.sqrt(squared / np.maximum(part.sum(axis=0), 1))
+        # Views that would be believed alone.
+        sure = usable & (views.confidences >= self.params.min_confidence)
         estimates = []
         for k, name in enumerate(self.names):
-            solved = result.status[k] == TriangulationStatus.OK
-            if solved:
-                unsure = confidences[k] < self.params.min_confidence
-                status = Status.LOW_CONFIDENCE if unsure else Status.OK
-                status = status if consistent[k] else Status.INCONSISTENT
+            good = confidences[k] >= self.params.min_confidence
+            if good:
+                status = Status.OK
+            elif usable[:, k].sum() < 2:
+                status = Status.LOW_CONFIDENCE if seen[:, k].sum() >= 2 else Status.TOO_FEW_VIEWS
+            elif found.parallel[k]:
+                status = Status.TOO_FEW_VIEWS  # the same view twice, as far as depth goes
+            elif sure[:, k].sum() >= 2 and not part[sure[:, k], k].all():
+                status = Status.INCONSISTENT
             else:
-                status = self._without_position(seen[:, k], views.confidences[:, k], result, k)
-            good = status == Status.OK
+                status = Status.LOW_CONFIDENCE
+            used = part[:, k] if good else usable[:, k] & (usable[:, k].sum() >= 2)
             estimates.append(
                 KeypointEstimate(
                     name=name,
                     status=status,
-                    position=result.points[k] if good else np.full(3, np.nan),
+                    position=found.points[k] if good else np.full(3, np.nan),
                     covariance=covariances[k] if good else np.full((3, 3), np.nan),
-                    confidence=float(confidences[k]) if solved else 0.0,
-                    reprojection_error=float(result.reprojection_error[k]) if good else np.nan,
-                    views_used=sum(1 << int(i) for i in np.flatnonzero(used[:, k])),
+                    confidence=float(confidences[k]),
+                    reprojection_error=float(reprojection[k]) if good else np.nan,
+                    views_used=sum(1 << int(i) for i in np.flatnonzero(used)),
                 )
             )
         return estimates
 
-    def _without_position(
-        self, seen: BoolArray, confidences: Array, result: Triangulation, k: int
-    ) -> Status:
-        """Why triangulation gave nothing: views that meet nowhere, too few, or too unsure."""
-        confident = seen & (confidences >= self.params.min_view_confidence)
-        if confident.sum() >= 2 and result.status[k] == TriangulationStatus.DEGENERATE:
-            return Status.TOO_FEW_VIEWS  # the same view twice, as far as depth goes
-        if confident.sum() >= 2:
-            return Status.INCONSISTENT
-        return Status.LOW_CONFIDENCE if seen.sum() >= 2 else Status.TOO_FEW_VIEWS
-
-    def _confidences(self, confidences: Array, result: Triangulation, used: BoolArray) -> Array:
-        """(K,) probabilities: what the views say on average, and how far they agree.
-
-        The log-odds of the views are averaged rather than added, since views share their errors (a
-        mirrored pose fools all of them). Each degree of freedom in which they agree adds
-        ``agreement_gain``; chi-square beyond its expectation costs ``disagreement_loss`` a unit.
-        """
+    def _confidences(self, confidences: Array, found: Consensus) -> Array:
+        """(K,) probabilities: the views are not deceived, and no other point explains them."""
+        count = found.taking_part.sum(axis=0)
         probability = np.clip(confidences, _MIN_PROBABILITY, 1.0 - _MIN_PROBABILITY)
-        odds = np.where(used, np.log(probability / (1.0 - probability)), 0.0)
-        count = np.maximum(used.sum(axis=0), 1)
-        freedom = np.maximum(2 * count - 3, 0)
-        excess = np.maximum(np.nan_to_num(result.chi_square) - freedom, 0.0)
-        total = odds.sum(axis=0) / count + self.params.agreement_gain * freedom
-        total = total - self.params.disagreement_loss * excess
-        combined: Array = 1.0 / (1.0 + np.exp(-np.clip(total, -50.0, 50.0)))
-        return combined
+        odds = np.where(found.taking_part, np.log(probability / (1.0 - probability)), -np.inf)
+        known = np.isfinite(found.odds)
+        second = np.where(known, np.sort(odds, axis=0)[-2] if len(odds) > 1 else -np.inf, 0.0)
+        deceived = self._space.log_odds(second, count)
+        rivals = np.where(known, found.odds, 0.0)
+        combined = expit(deceived) * expit(rivals)
+        return np.asarray(np.where(known, combined, 0.0))

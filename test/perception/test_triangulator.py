@@ -22,6 +22,9 @@ NAMES = ("head", "tail")
 POINTS = np.array([[0.62, 0.03, 0.08], [0.55, -0.04, 0.02]])
 
 
+ELSEWHERE = POINTS + np.array([0.0, 0.2, 0.1])
+
+
 def make_views(
     cameras: list[Camera], points: np.ndarray = POINTS, noise_px: float = 0.0, seed: int = 0
 ) -> list[ViewKeypoints | None]:
@@ -116,21 +119,30 @@ def test_only_unsure_views_are_low_confidence() -> None:
     cameras = make_rig()
     views = make_views(cameras)
     for i in range(4):
-        views = changed(views, i, 0, confidence=0.1)
+        views = changed(views, i, 0, confidence=0.03)
     head, tail = KeypointTriangulator(NAMES).estimate(cameras, views)
     assert_refused(head, Status.LOW_CONFIDENCE)
     assert tail.status == Status.OK
 
 
-def test_views_that_agree_but_are_half_sure_are_low_confidence() -> None:
+def test_views_that_are_hardly_sure_and_meet_badly_are_low_confidence() -> None:
     cameras = make_rig()[:2]
-    views = make_views(cameras)
-    for i in range(2):
-        views = changed(views, i, 0, confidence=0.3)
+    views = changed(make_views(cameras), 0, 0, (0.0, 12.0), confidence=0.15)
+    views = changed(views, 1, 0, confidence=0.15)
     head, tail = KeypointTriangulator(NAMES).estimate(cameras, views)
     assert_refused(head, Status.LOW_CONFIDENCE)
-    assert 0.2 < head.confidence < 0.5
+    assert head.confidence < 0.5
     assert tail.status == Status.OK
+
+
+def test_unsure_views_that_agree_make_a_sure_keypoint() -> None:
+    cameras = make_rig()
+    views = make_views(cameras, noise_px=1.0)
+    for i in range(4):
+        views = changed(views, i, 0, confidence=0.2)
+    head = KeypointTriangulator(NAMES).estimate(cameras, views)[0]
+    assert head.status == Status.OK
+    assert head.confidence > 0.9
 
 
 @pytest.mark.parametrize("liar", range(4))
@@ -141,50 +153,66 @@ def test_one_lying_view_of_four_is_dropped(liar: int, shift: tuple[float, float]
     head, tail = KeypointTriangulator(NAMES).estimate(cameras, views)
     assert head.status == Status.OK
     assert head.views_used == 0b1111 & ~(1 << liar)
-    assert np.allclose(head.position, POINTS[0], atol=1e-8)
+    # As a near miss the liar keeps a hundredth of a view's weight: half a millimetre.
+    assert np.linalg.norm(head.position - POINTS[0]) < 5e-4
     assert tail.views_used == 0b1111
 
 
-def test_two_lying_views_of_four_are_inconsistent() -> None:
+def test_two_views_that_contradict_two_others_are_inconsistent() -> None:
     cameras = make_rig()
-    views = changed(make_views(cameras), 0, 0, (40.0, 0.0))
-    views = changed(views, 1, 0, (0.0, 35.0))
+    truth, elsewhere = make_views(cameras), make_views(cameras, ELSEWHERE)
+    views = [*truth[:2], *elsewhere[2:]]
+    for estimate in KeypointTriangulator(NAMES).estimate(cameras, views):
+        assert_refused(estimate, Status.INCONSISTENT)
+        assert 0.3 < estimate.confidence < 0.7
+        assert estimate.views_used == 0b1111
+
+
+def test_surer_views_win_against_as_many_unsure_ones() -> None:
+    cameras = make_rig()
+    truth, elsewhere = make_views(cameras), make_views(cameras, ELSEWHERE)
+    views = [*truth[:2], *elsewhere[2:]]
+    for i in (2, 3):
+        views = changed(views, i, 0, confidence=0.2)
+    head, tail = KeypointTriangulator(NAMES).estimate(cameras, views)
+    assert head.status == Status.OK
+    assert head.views_used == 0b0011
+    assert np.linalg.norm(head.position - POINTS[0]) < 2e-3
+    assert head.confidence < 0.99
+    assert tail.status == Status.INCONSISTENT
+
+
+def test_views_that_meet_nowhere_are_inconsistent() -> None:
+    cameras = make_rig()[:2]
+    views = changed(make_views(cameras), 0, 0, (0.0, 60.0))
     head, tail = KeypointTriangulator(NAMES).estimate(cameras, views)
     assert_refused(head, Status.INCONSISTENT)
-    assert head.confidence < 0.01
+    assert head.views_used == 0b11
     assert tail.status == Status.OK
 
 
-def test_one_lying_view_of_three_is_inconsistent() -> None:
-    cameras = make_rig()[:3]
-    views = changed(make_views(cameras), 1, 0, (30.0, 20.0))
-    head, tail = KeypointTriangulator(NAMES).estimate(cameras, views)
-    assert_refused(head, Status.INCONSISTENT)
-    assert head.views_used == 0b111
-    assert tail.status == Status.OK
-
-
-def test_no_view_is_dropped_when_the_parameter_says_so() -> None:
-    cameras = make_rig()
-    views = changed(make_views(cameras), 1, 0, (30.0, 0.0))
-    params = TriangulationParameters(max_dropped_views=0)
-    head, _ = KeypointTriangulator(NAMES, params).estimate(cameras, views)
-    assert_refused(head, Status.INCONSISTENT)
-
-
-def test_good_views_are_called_inconsistent_as_rarely_as_promised() -> None:
-    cameras = make_rig()
-    params = TriangulationParameters(
-        inconsistency_probability=0.05, calibration_error_px=0.0, max_dropped_views=0
-    )
-    count = 4000
-    points = np.array([0.6, 0.0, 0.05]) + np.random.default_rng(3).uniform(-0.1, 0.1, (count, 3))
-    triangulator = KeypointTriangulator([str(i) for i in range(count)], params)
+@pytest.mark.parametrize("outliers", [0, 1, 2])
+def test_regions_hold_the_truth_as_often_as_they_claim(outliers: int) -> None:
+    cameras = make_rig("rational_polynomial", 5)
+    count = 2000
+    rng = np.random.default_rng(3)
+    points = np.array([0.6, 0.0, 0.05]) + rng.uniform(-0.1, 0.1, (count, 3))
+    params = TriangulationParameters(calibration_error_px=0.0)
     views = make_views(cameras, points, noise_px=1.0)
+    wrong = rng.permuted(np.arange(5) < np.full((count, 1), outliers), axis=1).T
+    for view, lies in zip(views, wrong, strict=True):
+        assert view is not None
+        view.pixels[lies] += rng.uniform(-120, 120, (int(lies.sum()), 2))
+    triangulator = KeypointTriangulator([str(i) for i in range(count)], params)
     estimates = triangulator.estimate(cameras, views)
-    share = np.mean([estimate.status == Status.INCONSISTENT for estimate in estimates])
-    # Standard error of a share of 5 % among 4,000: 0.35 %.
-    assert 0.036 < share < 0.064
+    good = [i for i, estimate in enumerate(estimates) if estimate.status == Status.OK]
+    error = np.array([estimates[i].position - points[i] for i in good])
+    covariance = np.array([estimates[i].covariance for i in good])
+    squared = np.einsum("ni,nij,nj->n", error, np.linalg.inv(covariance), error)
+    assert len(good) > (0.999, 0.99, 0.95)[outliers] * count
+    assert np.mean(np.linalg.norm(error, axis=1) > 0.03) < 0.01
+    # 95 % of chi-square with 3 degrees of freedom.
+    assert 0.93 < np.mean(squared < 7.815) < 0.97
 
 
 def test_calibration_error_and_common_mode_widen_the_covariance() -> None:
@@ -211,10 +239,11 @@ def test_common_mode_grows_where_the_views_are_unsure() -> None:
     common = CommonMode(shared, np.trace(sure, axis1=1, axis2=2), growth=1.5)
     triangulator = KeypointTriangulator(NAMES, none, common)
     average = triangulator.estimate(cameras, views)[0].covariance
-    assert np.allclose(average, sure[0] + shared[0])
+    assert np.allclose(average, sure[0] + shared[0], rtol=1e-3)
     wide = [dataclasses.replace(view, covariances=4.0 * view.covariances) for view in views]
     hard = triangulator.estimate(cameras, wide)[0].covariance
-    assert np.allclose(hard, 4.0 * sure[0] + 8.0 * shared[0])
+    # Near misses count a little more beside wide errors.
+    assert np.allclose(hard, 4.0 * sure[0] + 8.0 * shared[0], rtol=0.01)
 
 
 def test_growth_of_the_common_mode_is_bounded() -> None:
@@ -255,7 +284,7 @@ def test_misfitting_inputs_are_refused() -> None:
 
 @pytest.mark.parametrize(
     "values",
-    [{"min_confidence": 1.5}, {"calibration_error_px": float("nan")}, {"max_dropped_views": -1}],
+    [{"min_confidence": 1.5}, {"calibration_error_px": np.nan}, {"min_view_confidence": -1.0}],
 )
 def test_parameters_out_of_range_are_refused(values: dict[str, float]) -> None:
     with pytest.raises(ConfigurationError, match=next(iter(values))):
