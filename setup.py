@@ -29,6 +29,7 @@ setup(
     package_data={"s3k_ros": ["py.typed", "**/*.j2"]},
     install_requires=read("core.in"),
     extras_require={
+        "cameras": read("cameras.in"),
         "sim": read("sim.in"),
         "train": read("train.in") + read("torch.txt"),
     },

@@ -1,0 +1,1 @@
+"""Several cameras as one instrument: synchronised sets of images with their exposure times."""

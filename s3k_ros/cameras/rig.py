@@ -1,0 +1,416 @@
+"""A rig of single cameras on a bus: the instrument that Basler and fake cameras make together.
+
+Every camera has a thread (`link.py`) that stamps its frames; here they are paired, counted and
+queued. Bayer images are interpolated in `next_set`, in the consumer's thread.
+"""
+
+from __future__ import annotations
+
+import collections
+import functools
+import threading
+from collections.abc import Iterable, Mapping
+
+from s3k_ros.cameras.device import CameraBus, CameraDevice, RawFrame, Role
+from s3k_ros.cameras.host import Claims, HostClock, SystemClock
+from s3k_ros.cameras.link import CameraLink
+from s3k_ros.cameras.pairing import Arrival, Paired, Pairing, Refused
+from s3k_ros.cameras.pixels import to_image
+from s3k_ros.cameras.port import (
+    CameraState,
+    CameraStatistics,
+    ClockState,
+    Event,
+    EventKind,
+    Frame,
+    FrameSet,
+    Reason,
+    RigStatistics,
+    Setting,
+    Value,
+)
+from s3k_ros.cameras.tally import Tally
+from s3k_ros.cameras.watch import Trigger, Watch
+from s3k_ros.errors import ConfigurationError, DeviceUnavailableError
+from s3k_ros.params.cameras import CameraRigParameters, CameraSettings, TriggerParameters
+
+# Events that wait for the consumer.
+KEPT_EVENTS = 1000
+
+Outcome = Paired[RawFrame] | Refused[RawFrame]
+
+
+class DeviceRig:
+    """`CameraRig` of the cameras on a bus.
+
+    Args:
+        parameters: which cameras, and when their images make a set.
+        settings: what every camera is set to.
+        trigger: what makes them expose.
+        bus: where the cameras are found.
+        clock: the host's clocks.
+        claims: who uses which camera.
+
+    Raises:
+        ConfigurationError: the trigger's source is none of the cameras.
+    """
+
+    def __init__(
+        self,
+        parameters: CameraRigParameters,
+        settings: CameraSettings,
+        trigger: TriggerParameters,
+        bus: CameraBus,
+        *,
+        clock: HostClock | None = None,
+        claims: Claims | None = None,
+    ) -> None:
+        names = parameters.cameras
+        source = trigger.source_camera or names[0]
+        if trigger.mode == "camera" and source not in names:
+            raise ConfigurationError(
+                f"TriggerParameters.source_camera = {source!r} is none of {', '.join(names)}"
+            )
+        self._parameters, self._trigger_parameters = parameters, trigger
+        self._bus = bus
+        self._clock = clock or SystemClock()
+        self._lock = threading.Condition()
+        self._events: collections.deque[Event] = collections.deque(maxlen=KEPT_EVENTS)
+        self._rate_hz = settings.frame_rate_hz
+        claimed = claims or Claims()
+        self._links = {
+            name: CameraLink(
+                name,
+                identity,
+                bus=bus,
+                role=Role(trigger, trigger.mode == "camera" and name == source, len(names)),
+                settings=settings,
+                claims=claimed,
+                clock=self._clock,
+                owner=self,
+                reconnect_s=parameters.reconnect_s,
+                clock_period_s=parameters.clock_period_s,
+            )
+            for name, identity in parameters.identities.items()
+        }
+        self._watch = Watch(parameters.silence_s, self._rate_hz)
+        self._pairing = self._make_pairing()
+        self._forget()
+        self._threads: list[Trigger | _Keeper] = []
+        self._opened = self._active = False
+
+    def _make_pairing(self) -> Pairing[RawFrame]:
+        return Pairing(
+            self.cameras,
+            period_ns=round(1e9 / self._rate_hz),
+            max_skew_ns=round(1e9 * self._parameters.max_skew_s),
+            timeout_ns=round(1e9 * self._parameters.set_timeout_s),
+            min_cameras=self._parameters.min_views,
+        )
+
+    def _forget(self) -> None:
+        """Begins all counts at zero."""
+        self._ready: collections.deque[tuple[int, Paired[RawFrame], int]] = collections.deque()
+        self._tally = Tally()
+        self._set_id = 0
+
+    # --- life cycle -----------------------------------------------------------------------------
+
+    @property
+    def cameras(self) -> tuple[str, ...]:
+        """Names of the cameras, in the order of every set."""
+        return self._parameters.cameras
+
+    def open(self) -> None:
+        """See `CameraRig.open`."""
+        if self._opened:
+            return
+        self._pairing = self._make_pairing()
+        self._forget()
+        devices = self._bus.devices()
+        complaints = []
+        try:
+            for link in self._links.values():
+                try:
+                    link.connect(devices)
+                except DeviceUnavailableError as error:
+                    complaints.append(str(error))
+                    self.on_event(EventKind.CAMERA_MISSING, link.name, str(error))
+            serials = [link.device.info.serial for link in self._links.values() if link.device]
+            if len(serials) < self._parameters.min_cameras:
+                raise DeviceUnavailableError(
+                    f"{len(serials)} of {len(self.cameras)} cameras are there, "
+                    f"{self._parameters.min_cameras} must be: {' | '.join(complaints)}"
+                )
+            if twice := [s for s, n in collections.Counter(serials).items() if n > 1]:
+                raise ConfigurationError(f"two cameras of the rig are the one device {twice[0]}")
+        except Exception:
+            self._shut_links()
+            raise
+        for link in self._links.values():
+            link.run()
+        self._opened = True
+
+    def start(self) -> None:
+        """See `CameraRig.start`."""
+        if not self._opened:
+            raise DeviceUnavailableError("the rig is not open")
+        if self._active:
+            return
+        with self._lock:
+            self._active = True
+            self._watch.start(self._clock.monotonic_ns())
+        self._want(True)
+        self._threads = [_Keeper(self)]
+        if self._trigger_parameters.mode in ("software", "action"):
+            self._threads.append(Trigger(self._fire, self._clock, lambda: self._rate_hz))
+
+    def stop(self) -> None:
+        """See `CameraRig.stop`."""
+        if not self._active:
+            return
+        for thread in self._threads:
+            thread.end()
+        self._threads = []
+        self._want(False)
+        with self._lock:
+            self._active = False
+            self._take(self._pairing.flush())
+            while self._ready:
+                self._tally.refused(self._ready.popleft()[1].members, Reason.STOPPED)
+            self._lock.notify_all()
+
+    def close(self) -> None:
+        """See `CameraRig.close`."""
+        self.stop()
+        self._shut_links()
+        self._opened = False
+
+    def _shut_links(self) -> None:
+        for link in self._links.values():
+            link.shut()
+
+    def _want(self, streaming: bool) -> None:
+        """Starts or stops all cameras; the source of the trigger is the last to start."""
+        links = sorted(self._links.values(), key=lambda link: link.role.is_source)
+        for link in links if streaming else reversed(links):
+            link.want(streaming)
+            if link.role.is_source:
+                link.settle()
+        for link in links:
+            link.settle()
+
+    # --- sets -----------------------------------------------------------------------------------
+
+    def next_set(self, timeout_s: float) -> FrameSet | None:
+        """See `CameraRig.next_set`."""
+        with self._lock:
+            if not self._lock.wait_for(lambda: self._ready or not self._active, timeout_s):
+                return None
+            if not self._ready:
+                return None
+            set_id, paired, to_system_ns = self._ready.popleft()
+            self._tally.delivered(paired.members, complete=not paired.missing)
+        frames = {
+            name: Frame(
+                name,
+                to_image(arrival.payload.data, arrival.payload.pixel_format),
+                arrival.time_ns + to_system_ns,
+                arrival.error_ns,
+                arrival.counter,
+            )
+            for name, arrival in paired.members.items()
+        }
+        stamps = sorted(frame.stamp_ns for frame in frames.values())
+        reference = stamps[(len(stamps) - 1) // 2]
+        return FrameSet(set_id, reference, paired.skew_ns, frames, paired.missing)
+
+    def _take(self, outcomes: Iterable[Outcome]) -> None:
+        """Counts what the pairing decided and queues its sets; the lock is held."""
+        to_system_ns = self._clock.system_ns() - self._clock.monotonic_ns()
+        for outcome in outcomes:
+            if isinstance(outcome, Refused):
+                self._tally.dropped(outcome.arrival.camera, outcome.reason)
+                continue
+            if len(outcome.members) > 1 and outcome.refused is not Reason.STOPPED:
+                self._tally.measured(outcome.skew_ns)
+            if outcome.refused:
+                self._tally.refused(outcome.members, outcome.refused)
+                continue
+            self._set_id += 1
+            self._ready.append((self._set_id, outcome, to_system_ns))
+            if len(self._ready) > self._parameters.queue_sets:
+                self._tally.refused(self._ready.popleft()[1].members, Reason.OVERFLOW)
+            self._lock.notify_all()
+
+    # --- what the links and threads report ------------------------------------------------------
+
+    def on_frame(self, link: CameraLink, raw: RawFrame, received_ns: int) -> None:
+        """A frame has come: stamp it and pair it."""
+        with self._lock:
+            if not link.streaming:
+                return
+            self._watch.heard(link.name, received_ns)
+            if not raw.intact:
+                self._pairing.failed(link.name, link.epoch, raw.counter)
+                if self._watch.failure_is_news(link.name, received_ns):
+                    text = "frames arrive damaged: link, cable or bandwidth"
+                    self.on_event(EventKind.FRAMES_FAILED, link.name, text)
+                return
+            self._tally.received[link.name] += 1
+            time = link.stamp(raw, received_ns)
+            if time is None or raw.counter is None:
+                self._tally.dropped(link.name, Reason.CLOCK)
+                return
+            device_ns = None if raw.tick is None else round(raw.tick * link.ticks.tick_ns)
+            arrival = Arrival(
+                link.name, link.epoch, raw.counter, time.ns, time.error_ns, device_ns,
+                received_ns, raw,
+            )  # fmt: skip
+            self._revive(received_ns)
+            self._take(self._pairing.add(arrival))
+
+    def on_streaming(self, link: CameraLink, streaming: bool) -> None:
+        """A camera began or ceased to stream: sets wait for it, or no longer."""
+        with self._lock:
+            self._watch.streaming(link.name, streaming, self._clock.monotonic_ns())
+            self._pairing.set_alive(link.name, streaming)
+
+    def on_event(self, kind: EventKind, camera: str, text: str) -> None:
+        """Remembers an event for `take_events`."""
+        with self._lock:
+            self._events.append(Event(kind, camera, text, self._clock.system_ns()))
+
+    def keep(self) -> None:
+        """What has to happen without a frame: sets time out, cameras fall silent."""
+        with self._lock:
+            now = self._clock.monotonic_ns()
+            self._revive(now)
+            self._take(self._pairing.poll(now))
+
+    def _revive(self, now_ns: int) -> None:
+        """Waits for cameras that are heard again, and no longer for those that are silent."""
+        for kind, camera, text in self._watch.look(now_ns):
+            self.on_event(kind, camera, text)
+            if kind in (EventKind.CAMERA_SILENT, EventKind.CAMERA_HEARD):
+                self._pairing.set_alive(camera, kind is EventKind.CAMERA_HEARD)
+
+    def _fire(self) -> None:
+        """One software trigger for all cameras that are ready for it."""
+        now = self._clock.monotonic_ns()
+        devices: dict[str, CameraDevice] = {}
+        for name, link in self._links.items():
+            device = link.device
+            if device and link.streaming and not link.awaits_frame(now):
+                devices[name] = device
+        for name, issued_ns in self._bus.trigger_all(devices).items():
+            self._links[name].triggered(issued_ns)
+
+    # --- settings and statistics ----------------------------------------------------------------
+
+    def settings(self, camera: str) -> Mapping[str, Setting]:
+        """See `CameraRig.settings`."""
+        link = self._link(camera)
+        device = link.device
+        return link.call(device.settings) if device else {}
+
+    def change(self, camera: str, name: str, value: Value) -> Value:
+        """See `CameraRig.change`."""
+        link = self._link(camera)
+
+        def work() -> Value:
+            device = link.required()
+            known = device.settings()
+            if name not in known:
+                raise ConfigurationError(
+                    f"camera {camera} has no setting {name!r}; it has {', '.join(known)}"
+                )
+            check(camera, known[name], value)
+            if known[name].pauses:
+                made = link.paused(lambda device: device.change(name, value))
+            else:
+                made = device.change(name, value)
+            link.keep_setting(name, made)
+            return made
+
+        made = link.call(work)
+        if name == "frame_rate_hz":
+            self._set_rate(float(made))
+        return made
+
+    def _set_rate(self, rate_hz: float) -> None:
+        """The rate belongs to the rig: whichever camera was asked, all follow."""
+        with self._lock:
+            self._rate_hz = rate_hz
+            self._watch.set_rate(rate_hz)
+            self._pairing.set_period(round(1e9 / rate_hz))
+        for link in self._links.values():
+            link.keep_setting("frame_rate_hz", rate_hz)
+            if device := link.device:
+                link.call(functools.partial(device.change, "frame_rate_hz", rate_hz))
+
+    def statistics(self) -> RigStatistics:
+        """See `CameraRig.statistics`."""
+        with self._lock:
+            return self._tally.statistics(
+                {name: self._camera_statistics(link) for name, link in self._links.items()}
+            )
+
+    def take_events(self) -> list[Event]:
+        """See `CameraRig.take_events`."""
+        with self._lock:
+            events = list(self._events)
+            self._events.clear()
+            return events
+
+    def _link(self, camera: str) -> CameraLink:
+        if camera not in self._links:
+            raise ConfigurationError(f"no camera {camera!r}; the rig has {', '.join(self._links)}")
+        return self._links[camera]
+
+    def _camera_statistics(self, link: CameraLink) -> CameraStatistics:
+        state = CameraState.ABSENT
+        device = link.device
+        if device:
+            state = CameraState.STREAMING if link.streaming else CameraState.READY
+            if link.streaming and self._watch.is_silent(link.name):
+                state = CameraState.SILENT
+        return CameraStatistics(
+            state=state,
+            device=str(device.info) if device else "",
+            **self._tally.of_camera(link.name, self._pairing.missed),
+            connections=link.connections,
+            clock=link.ticks.state() if device else ClockState(),
+        )
+
+
+class _Keeper:
+    """Looks after a rig a hundred times a second."""
+
+    def __init__(self, rig: DeviceRig) -> None:
+        self._ended = threading.Event()
+        self._rig = rig
+        self._thread = threading.Thread(target=self._run, name="camera rig", daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        while not self._ended.wait(0.01):
+            self._rig.keep()
+
+    def end(self) -> None:
+        self._ended.set()
+        self._thread.join()
+
+
+def check(camera: str, setting: Setting, value: Value) -> None:
+    """Raises ConfigurationError, with what is allowed, for a value that a setting cannot take."""
+    kind = type(setting.value)
+    number = kind in (int, float) and isinstance(value, int if kind is int else (int, float))
+    fits = number and not isinstance(value, bool) if kind in (int, float) else type(value) is kind
+    if fits and isinstance(value, (int, float)) and not isinstance(value, bool):
+        low, high = setting.low, setting.high
+        fits = (low is None or value >= low) and (high is None or value <= high)
+    if not fits or (setting.choices and value not in setting.choices):
+        raise ConfigurationError(
+            f"camera {camera}: {setting.name} = {value!r} is not allowed: {setting.allowed}"
+        )
