@@ -1,10 +1,11 @@
 """Keypoints followed over time: filtered, carried over gaps, guarded against jumps.
 
 Errors of two kinds make up a keypoint's covariance. What the pixels' noise does to one set is gone
-in the next one and averages out. What all views share (the common mode: semantic bias, calibration)
-is the same in every set, and so is `persistent_share` of the rest, since a network that looks at
-the same scene again errs in the same way. The filter therefore runs on the first kind alone, and
-the second one is a floor that is added to every covariance that goes out:
+in the next one and averages out. What all views share (the common mode: semantic bias, the rig's
+calibration) is the same in every set, and so is `persistent_share` of the rest: cameras that are
+each a little off, and a network that errs in the same way when it looks at the same scene again.
+The filter therefore runs on the first kind alone, and the second one is a floor that is added to
+every covariance that goes out:
 
     z = x + c + n,   c constant with covariance C,   n white with covariance R
 
@@ -93,9 +94,7 @@ class KeypointTracker:
         self._candidates = MotionStates.unknown(self.count)
         self._agreeing = np.zeros(self.count, int)
 
-    def update(
-        self, time_ns: int, estimates: Sequence[KeypointEstimate], shared: Array
-    ) -> list[TrackedKeypoint]:
+    def update(self, time_ns: int, estimates: Sequence[KeypointEstimate]) -> list[TrackedKeypoint]:
         """Takes in one set; the keypoints at its time.
 
         A measurement far outside of what the track expects (`gate_probability`) is left out and
@@ -105,25 +104,21 @@ class KeypointTracker:
         Args:
             time_ns: the set's stamp. One that lies more than a second back starts all anew.
             estimates: K estimates.
-            shared: (K, 3, 3) m^2, the part of their covariances that is the same in every set.
 
         Raises:
             DataError: a time that is not after the last one, or another number of keypoints; the
                 tracks stay as they were.
         """
-        if len(estimates) != self.count or shared.shape != (self.count, 3, 3):
-            raise DataError(
-                f"{len(estimates)} keypoints with shared covariances {shared.shape}, "
-                f"expected {self.count}"
-            )
+        if len(estimates) != self.count:
+            raise DataError(f"{len(estimates)} keypoints, expected {self.count}")
         self._advance(time_ns)
-        measured = self._measurements(estimates, shared)
+        measured = self._measurements(estimates)
         taken = self._take(measured)
         self._raw = list(estimates)
-        for k in np.flatnonzero(taken):
+        for k in map(int, np.flatnonzero(taken)):
             self._last[k] = estimates[k]
             self._measured_ns[k] = time_ns
-            self._floors[k] = shared[k] + measured.lasting[k]
+            self._floors[k] = estimates[k].shared + measured.lasting[k]
         return self._at(time_ns, self._tracks)
 
     def at(self, time_ns: int) -> list[TrackedKeypoint]:
@@ -163,9 +158,9 @@ class KeypointTracker:
         duration_s = 1e-9 * (time_ns - self._time_ns)
         return states.predicted(duration_s, self.params.velocity_change_m_s)
 
-    def _measurements(self, estimates: Sequence[KeypointEstimate], shared: Array) -> _Measurements:
+    def _measurements(self, estimates: Sequence[KeypointEstimate]) -> _Measurements:
         positions = np.array([e.position for e in estimates]).reshape(-1, 3)
-        noise = np.array([e.covariance for e in estimates]).reshape(-1, 3, 3) - shared
+        noise = np.array([e.covariance - e.shared for e in estimates]).reshape(-1, 3, 3)
         good = np.array([e.status == Status.OK for e in estimates], bool)
         good = good & np.isfinite(noise).all(axis=(-2, -1))
         positions = np.where(good[:, np.newaxis], positions, np.nan)
@@ -184,7 +179,7 @@ class KeypointTracker:
         self._tracks = tracks.where(inside, start.where(fresh, self._tracks))
         self._tracks = self._candidates.where(jumped, self._tracks)
         self._agreeing[jumped] = 0
-        return fresh | inside | jumped
+        return np.asarray(fresh | inside | jumped)
 
     def _follow_outsiders(
         self,
@@ -234,6 +229,7 @@ def _without_track(raw: KeypointEstimate) -> KeypointEstimate:
         status=Status.TOO_FEW_VIEWS,
         position=nothing[0],
         covariance=nothing,
+        shared=nothing,
         confidence=0.0,
         reprojection_error=np.nan,
         views_used=0,

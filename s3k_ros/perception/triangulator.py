@@ -49,6 +49,8 @@ class KeypointEstimate:
         reprojection_error: RMS over the views used, px; NaN unless OK.
         views_used: bit i set when view i took part; also set for the views that were found
             inconsistent or too unsure together.
+        shared: (3, 3) m^2, the part of the covariance that is the same in every set (common mode,
+            calibration of the rig), which tracking cannot average out; NaN unless OK.
     """
 
     name: str
@@ -58,6 +60,7 @@ class KeypointEstimate:
     confidence: float
     reprojection_error: float
     views_used: int
+    shared: Array
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -209,7 +212,8 @@ class KeypointTriangulator:
     ) -> list[KeypointEstimate]:
         confidences = self._confidences(views.confidences, found)
         rig = self.params.calibration_error_m**2 * np.eye(3)
-        covariances = found.covariances + self._common_mode.of(found.covariances) + rig
+        shared = self._common_mode.of(found.covariances) + rig
+        covariances = found.covariances + shared
         part = found.taking_part
         squared = np.where(part, (found.residuals**2).sum(axis=-1), 0.0).sum(axis=0)
         reprojection = np.sqrt(squared / np.maximum(part.sum(axis=0), 1))
@@ -238,6 +242,7 @@ class KeypointTriangulator:
                     confidence=float(confidences[k]),
                     reprojection_error=float(reprojection[k]) if good else np.nan,
                     views_used=sum(1 << int(i) for i in np.flatnonzero(used)),
+                    shared=shared[k] if good else np.full((3, 3), np.nan),
                 )
             )
         return estimates

@@ -19,6 +19,7 @@ from message_filters import ApproximateTimeSynchronizer, SimpleFilter
 from std_msgs.msg import Header
 
 from s3k_ros.ros.conversions import nanoseconds
+from s3k_ros.ros.set_monitor import SetMonitor
 
 # Images of one camera that may wait for those of the others.
 _QUEUE_SIZE = 5
@@ -70,6 +71,9 @@ class ImageSets(Generic[M]):
             set is old; so a pause of all cameras kills none.
         emit: called with every set.
         clock: time of receipt, seconds.
+
+    Attributes:
+        monitor: knows why sets are not complete.
     """
 
     def __init__(
@@ -82,6 +86,7 @@ class ImageSets(Generic[M]):
         emit: Callable[[ImageSet[M]], None],
         clock: Callable[[], float],
     ) -> None:
+        self.monitor = SetMonitor(tuple(inputs), slop_s, set_timeout_s)
         self._cameras = tuple(inputs)
         self._slop_ns = round(1e9 * slop_s)
         self._set_timeout_s = set_timeout_s
@@ -93,6 +98,7 @@ class ImageSets(Generic[M]):
         self._heard = dict.fromkeys(inputs, clock())
         self._last_set_s = clock()
         self._last_ns = -1
+        self._last_stamps: dict[str, int] = {}
         self._count = 0
         # The synchronizer hears each message first: a set that it completes never waits here.
         self._synchronizer = ApproximateTimeSynchronizer(list(inputs.values()), _QUEUE_SIZE, slop_s)
@@ -114,7 +120,10 @@ class ImageSets(Generic[M]):
         stamp = nanoseconds(message.header.stamp)
         if stamp < self._last_ns - _RESET_NS:
             self._last_ns = -1
-        if stamp <= self._last_ns:
+        behind = stamp <= self._last_ns
+        used = self._last_stamps.get(camera) == stamp  # the synchronizer has just completed its set
+        self.monitor.image(camera, stamp, now, late=behind and not used)
+        if behind:
             return
         queue = self._waiting[camera]
         queue.append(_Waiting(stamp, now, message))
@@ -142,10 +151,12 @@ class ImageSets(Generic[M]):
         return not alive - set(entries) or age >= self._set_timeout_s or age < 0.0
 
     def _hand_on(self, messages: Mapping[str, M]) -> None:
-        stamps = sorted(nanoseconds(message.header.stamp) for message in messages.values())
+        by_camera = {n: nanoseconds(message.header.stamp) for n, message in messages.items()}
+        stamps = sorted(by_camera.values())
         if stamps[0] <= self._last_ns:
             return  # the synchronizer found late images of a set that went out without them
-        self._last_ns = stamps[-1]
+        self._last_ns, self._last_stamps = stamps[-1], by_camera
+        self.monitor.set(messages)
         self._last_set_s = self._clock()
         for queue in self._waiting.values():
             queue[:] = [entry for entry in queue if entry.stamp_ns > self._last_ns]

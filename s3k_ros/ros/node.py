@@ -100,6 +100,10 @@ class S3kNode(Node):
         events = SubscriptionEventCallbacks(incompatible_qos=self._mismatch(topic, "publisher"))
         return {"event_callbacks": events, "qos_overriding_options": qos.OVERRIDABLE}
 
+    def now_ns(self) -> int:
+        """The node's time, simulated or not."""
+        return int(self.get_clock().now().nanoseconds)
+
     def fail(self, error: BaseException) -> None:
         """Ends the node because of an error in one of its threads.
 

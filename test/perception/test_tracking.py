@@ -23,12 +23,15 @@ def estimate(
     position: np.ndarray | None,
     covariance: np.ndarray = NOISE + SHARED,
     status: Status = Status.TOO_FEW_VIEWS,
+    shared: np.ndarray = SHARED,
 ) -> KeypointEstimate:
     """An OK estimate, or without a position one of that status."""
     if position is None:
         nothing = np.full((3, 3), np.nan)
-        return KeypointEstimate("nose", status, nothing[0], nothing, 0.1, np.nan, 0)
-    return KeypointEstimate("nose", Status.OK, np.asarray(position), covariance, 0.9, 0.4, 0b1011)
+        return KeypointEstimate("nose", status, nothing[0], nothing, 0.1, np.nan, 0, nothing)
+    return KeypointEstimate(
+        "nose", Status.OK, np.asarray(position), covariance, 0.9, 0.4, 0b1011, shared
+    )
 
 
 class Run:
@@ -41,7 +44,7 @@ class Run:
     def see(self, position: object, step_ns: int = 50 * MS, **options: object) -> TrackedKeypoint:
         self.time_ns += step_ns
         raw = estimate(None if position is None else np.array(position, float), **options)
-        return self.tracker.update(self.time_ns, [raw], SHARED[np.newaxis])[0]
+        return self.tracker.update(self.time_ns, [raw])[0]
 
 
 def random_covariances(rng: np.random.Generator, count: int, scale: float) -> np.ndarray:
@@ -95,10 +98,10 @@ def simulate(
         white = np.sqrt(1.0 - lasting) * (normal(noise) @ rng.normal(size=(count, 3, 1)))[..., 0]
         seen = rng.uniform(size=count) < (0.7 if step else 1.0)
         raw = [
-            estimate(p if ok else None, c)
-            for p, ok, c in zip(x + bias + white, seen, noise + shared, strict=True)
+            estimate(p if ok else None, c, shared=s)
+            for p, ok, c, s in zip(x + bias + white, seen, noise + shared, told, strict=True)
         ]
-        tracked = tracker.update(time_ns, raw, told)
+        tracked = tracker.update(time_ns, raw)
         if step >= 10:
             status = np.array([t.estimate.status for t in tracked])
             distance = nees(tracked, x)
@@ -237,11 +240,10 @@ def test_good_measurements_fail_the_gate_as_rarely_as_it_says() -> None:
     params = dataclasses.replace(PARAMS, gate_probability=0.02)
     tracker = KeypointTracker(500, params)
     root = np.linalg.cholesky(NOISE)
-    shared = np.broadcast_to(SHARED, (500, 3, 3))
     refused = 0
     for step in range(20):
         positions = (root @ rng.normal(size=(500, 3, 1)))[..., 0]
-        found = tracker.update(START_NS + step * 50 * MS, [estimate(p) for p in positions], shared)
+        found = tracker.update(START_NS + step * 50 * MS, [estimate(p) for p in positions])
         refused += sum(f.estimate.status == Status.PREDICTED for f in found)
     # At rest, where the filter expects motion, the gate is a little wide.
     assert 0.002 < refused / (500 * 19) < 0.022
@@ -310,13 +312,12 @@ def test_clock_that_was_set_back_starts_anew() -> None:
 
 def test_keypoints_are_independent_of_each_other() -> None:
     tracker = KeypointTracker(3, PARAMS)
-    shared = np.broadcast_to(SHARED, (3, 3, 3))
     points = np.array([[0.5, 0.0, 0.0], [0.6, 0.0, 0.0], [0.7, 0.0, 0.0]])
     for step in range(10):
         raw = [estimate(p) for p in points]
         if step == 9:
             raw[0], raw[1] = estimate(None), estimate(points[1] + 0.1)
-        found = tracker.update(START_NS + step * 50 * MS, raw, shared)
+        found = tracker.update(START_NS + step * 50 * MS, raw)
     assert [f.estimate.status for f in found] == [Status.PREDICTED, Status.PREDICTED, Status.OK]
     for keypoint, point in zip(found, points, strict=True):
         assert keypoint.estimate.position == pytest.approx(point, abs=1e-3)
@@ -325,9 +326,7 @@ def test_keypoints_are_independent_of_each_other() -> None:
 def test_misfitting_inputs_are_refused() -> None:
     tracker = KeypointTracker(2)
     with pytest.raises(DataError, match="expected 2"):
-        tracker.update(START_NS, [estimate(None)], np.zeros((1, 3, 3)))
-    with pytest.raises(DataError, match="expected 2"):
-        tracker.update(START_NS, [estimate(None)] * 2, np.zeros((3, 3)))
+        tracker.update(START_NS, [estimate(None)])
 
 
 @pytest.mark.parametrize("values", [{"max_age_s": -1.0}, {"persistent_share": 1.0}])

@@ -161,9 +161,9 @@ def test_statuses_of_library_and_messages_agree():
 
 
 def test_estimate_without_position_stays_nan():
-    nan = KeypointEstimate(
-        "tail", Status.TOO_FEW_VIEWS, np.full(3, np.nan), np.full((3, 3), np.nan), 0.0, np.nan, 1
-    )
+    matrix = np.full((3, 3), np.nan)
+    status = Status.TOO_FEW_VIEWS
+    nan = KeypointEstimate("tail", status, matrix[0], matrix, 0.0, np.nan, 1, matrix)
     message = conversions.estimate_to_message(nan, 1_500_000_000)
     assert message.status == Keypoint3D.TOO_FEW_VIEWS
     assert np.isnan([message.position.x, *message.covariance, message.reprojection_error]).all()
