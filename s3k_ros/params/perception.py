@@ -29,7 +29,7 @@ class TriangulationParameters(Parameters):
         0.05, "a view less confident than this is left out", low=0.0, high=1.0
     )
     min_confidence: float = param(
-        0.75, "a keypoint less confident than this is LOW_CONFIDENCE", low=0.0, high=1.0
+        0.5, "a keypoint less confident than this is LOW_CONFIDENCE", low=0.0, high=1.0
     )
     calibration_error_px: float = param(
         0.2, "standard deviation of each camera's calibration error", unit="px", low=0.0, high=20.0

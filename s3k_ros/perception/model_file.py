@@ -25,6 +25,7 @@ from s3k_ros.errors import ConfigurationError
 from s3k_ros.perception.description import (
     METADATA_KEY,
     ConfidenceDescription,
+    DistanceDescription,
     ModelDescription,
     SpaceConfidence,
     StageDescription,
@@ -35,6 +36,7 @@ from s3k_ros.perception.description import (
 __all__ = [
     "METADATA_KEY",
     "ConfidenceDescription",
+    "DistanceDescription",
     "KeypointModel",
     "ModelDescription",
     "SpaceConfidence",

@@ -8,14 +8,16 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import expit
+from scipy.special import expit, logit
 
 from s3k_ros.errors import DataError
 from s3k_ros.geometry.camera import Camera, CameraStack
 from s3k_ros.params.perception import TriangulationParameters
-from s3k_ros.perception.consensus import Consensus, Mixture, find_consensus
+from s3k_ros.perception.consensus import Consensus, find_consensus
 from s3k_ros.perception.description import ModelDescription, SpaceConfidence
 from s3k_ros.perception.detector import ViewKeypoints
+from s3k_ros.perception.mixture import Mixture
+from s3k_ros.perception.shape import Shape
 
 Array = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
@@ -24,6 +26,9 @@ BoolArray = NDArray[np.bool_]
 _MOST_HARD = 10.0
 # Confidences of exactly 0 or 1 would be certain beyond all evidence.
 _MIN_PROBABILITY = 1e-4
+# Log-odds by which a point must be likelier than all others to be believed by half: the likelihoods
+# of two points differ by as much for no good reason, such as their distances from the cameras.
+_RIVAL_MARGIN = 1.0
 
 
 class Status(enum.IntEnum):
@@ -71,6 +76,32 @@ class _Views:
     covariances: Array
     confidences: Array
     weights: Array
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Evidence:
+    """What speaks for K points.
+
+    Attributes:
+        points: (K, 3) m, base frame; NaN where there is none.
+        second: (K,) log-odds of the second surest view that takes part.
+        views: (K,) number of views that take part.
+        support: (K,) of the distances to other keypoints.
+        odds: (K,) log-odds against other points and against none; minus infinity without a point.
+    """
+
+    points: Array
+    second: Array
+    views: NDArray[np.int_]
+    support: Array
+    odds: Array
+
+    def probability(self, space: SpaceConfidence) -> Array:
+        """(K,) that the views are not deceived and no other point explains them; 0 without any."""
+        known = np.isfinite(self.odds)
+        agreed = space.log_odds(self.second, self.views, self.support)
+        combined = expit(agreed) * expit(np.where(known, self.odds, 0.0) - _RIVAL_MARGIN)
+        return np.asarray(np.where(known, combined, 0.0))
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -132,6 +163,7 @@ class KeypointTriangulator:
         params: thresholds and calibration errors.
         common_mode: the error that all views share, from the model's description; none by default.
         space: the confidence in space, from the model's description.
+        shape: distances between the keypoints, from the model's description; none by default.
 
     Raises:
         DataError: ``common_mode`` does not fit the names.
@@ -143,11 +175,13 @@ class KeypointTriangulator:
         params: TriangulationParameters | None = None,
         common_mode: CommonMode | None = None,
         space: SpaceConfidence | None = None,
+        shape: Shape | None = None,
     ) -> None:
         """Checks that names and matrices fit each other."""
         self.names = tuple(names)
         self.params = params or TriangulationParameters()
         self._space = space or SpaceConfidence()
+        self._shape = shape
         count = len(self.names)
         self._common_mode = common_mode or CommonMode.constant(np.zeros((count, 3, 3)))
         found = len(self._common_mode.matrices)
@@ -161,7 +195,8 @@ class KeypointTriangulator:
         """The triangulator for a model's keypoints."""
         common_mode = CommonMode.from_description(description)
         space = description.uncertainty.space_confidence
-        return cls(description.keypoints, params, common_mode, space)
+        shape = Shape.of(description.shape) if description.shape else None
+        return cls(description.keypoints, params, common_mode, space, shape)
 
     def estimate(
         self, cameras: Sequence[Camera], views: Sequence[ViewKeypoints | None]
@@ -183,12 +218,22 @@ class KeypointTriangulator:
         stacked = self._stack(cameras, views)
         seen: BoolArray = np.asarray(np.isfinite(stacked.pixels).all(axis=-1))
         usable = seen & (stacked.confidences >= self.params.min_view_confidence)
-        widths = np.array([float(camera.width) for camera in cameras])
-        mixture = Mixture.of(
-            stacked.pixels, stacked.covariances, stacked.confidences, usable, widths
-        )
-        found = find_consensus(CameraStack(cameras), mixture, stacked.weights)
+        found = self._consensus(cameras, stacked, usable)
         return self._estimates(stacked, seen, usable, found)
+
+    def evidence(
+        self, cameras: Sequence[Camera], views: Sequence[ViewKeypoints | None]
+    ) -> Evidence:
+        """The points as `estimate` finds them, refused or not, and what speaks for them."""
+        stacked = self._stack(cameras, views)
+        usable = stacked.confidences >= self.params.min_view_confidence
+        found = self._consensus(cameras, stacked, usable)
+        return _evidence(stacked.confidences, found)
+
+    def _consensus(self, cameras: Sequence[Camera], views: _Views, usable: BoolArray) -> Consensus:
+        widths = np.array([float(camera.width) for camera in cameras])
+        mixture = Mixture.of(views.pixels, views.covariances, views.confidences, usable, widths)
+        return find_consensus(CameraStack(cameras), mixture, views.weights, self._shape)
 
     def _stack(self, cameras: Sequence[Camera], views: Sequence[ViewKeypoints | None]) -> _Views:
         shape = (len(views), len(self.names))
@@ -210,7 +255,7 @@ class KeypointTriangulator:
     def _estimates(
         self, views: _Views, seen: BoolArray, usable: BoolArray, found: Consensus
     ) -> list[KeypointEstimate]:
-        confidences = self._confidences(views.confidences, found)
+        confidences = _evidence(views.confidences, found).probability(self._space)
         rig = self.params.calibration_error_m**2 * np.eye(3)
         shared = self._common_mode.of(found.covariances) + rig
         covariances = found.covariances + shared
@@ -247,14 +292,11 @@ class KeypointTriangulator:
             )
         return estimates
 
-    def _confidences(self, confidences: Array, found: Consensus) -> Array:
-        """(K,) probabilities: the views are not deceived, and no other point explains them."""
-        count = found.taking_part.sum(axis=0)
-        probability = np.clip(confidences, _MIN_PROBABILITY, 1.0 - _MIN_PROBABILITY)
-        odds = np.where(found.taking_part, np.log(probability / (1.0 - probability)), -np.inf)
-        known = np.isfinite(found.odds)
-        second = np.where(known, np.sort(odds, axis=0)[-2] if len(odds) > 1 else -np.inf, 0.0)
-        deceived = self._space.log_odds(second, count)
-        rivals = np.where(known, found.odds, 0.0)
-        combined = expit(deceived) * expit(rivals)
-        return np.asarray(np.where(known, combined, 0.0))
+
+def _evidence(confidences: Array, found: Consensus) -> Evidence:
+    probability = np.clip(confidences, _MIN_PROBABILITY, 1.0 - _MIN_PROBABILITY)
+    odds = np.where(found.taking_part, logit(probability), -np.inf)
+    known = np.isfinite(found.odds)
+    second = np.where(known, np.sort(odds, axis=0)[-min(2, len(odds))], 0.0)
+    count = found.taking_part.sum(axis=0)
+    return Evidence(found.points, second, count, found.support, found.odds)

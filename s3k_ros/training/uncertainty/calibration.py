@@ -4,6 +4,7 @@
   leave-one-view-out residuals on scenes without labels; the propagated covariance of the other
   views is part of each residual's.
 * The confidence: a logistic of the heatmap's features for "this view agrees with the others".
+* The object's distances and the confidence in space, from the same scenes (`space`).
 * The common-mode term Q_k from labelled samples that the network did not learn from: either of
   another dataset (``--held-out``, they count in the budget of labels) or the run's own, by
   cross-fitting (``--run``). With neither, the labels that the model was trained on give a lower
@@ -26,7 +27,11 @@ from scipy.optimize import minimize
 
 from s3k_ros.errors import ConfigurationError
 from s3k_ros.params.perception import DetectorParameters
-from s3k_ros.perception.description import CONFIDENCE_FEATURES
+from s3k_ros.perception.description import (
+    CONFIDENCE_FEATURES,
+    DistanceDescription,
+    ModelDescription,
+)
 from s3k_ros.perception.detector import KeypointDetector
 from s3k_ros.perception.model_file import (
     ConfidenceDescription,
@@ -37,8 +42,16 @@ from s3k_ros.perception.triangulator import CommonMode
 from s3k_ros.training.dataset.reader import Dataset
 from s3k_ros.training.model.figures import GROSS_FRACTION, LEAST_GROSS_PX
 from s3k_ros.training.uncertainty.common_mode import HeldOut
-from s3k_ros.training.uncertainty.held_out import Witness, clicked_points, explain, locate
+from s3k_ros.training.uncertainty.held_out import (
+    Witness,
+    clicked_points,
+    estimate,
+    explain,
+    locate,
+    see,
+)
 from s3k_ros.training.uncertainty.residuals import Detections, Residuals, detect, leave_one_out
+from s3k_ros.training.uncertainty.space import Scene, distances, space_confidence
 
 Array = npt.NDArray[np.float64]
 
@@ -77,8 +90,11 @@ def run(args: argparse.Namespace) -> int:
         raise ConfigurationError(f"{args.dataset}: no scene without labels")
     uncertainty = calibrate(detect(detector, scenes, rest), len(description.keypoints))
     some = rest[:_COMPARED]
-    shipped = locate(detector, scenes, some, uncertainty)
-    witnesses, record = _witnesses(args, detector, scenes, some, uncertainty)
+    seen = see(detector, scenes, some, uncertainty)
+    description = _in_space(seen, detector.model.description)
+    uncertainty, shape = description.uncertainty, description.shape
+    shipped = estimate(seen, description)
+    witnesses, record = _witnesses(args, detector, scenes, some, description)
     mode, held_out = explain(witnesses, shipped)
     unseen = _unseen(description.keypoints, witnesses, held_out)
     nothing_held_out = args.run is None and args.held_out is None
@@ -92,12 +108,22 @@ def run(args: argparse.Namespace) -> int:
         model, dataclasses.replace(description, uncertainty=uncertainty, training=training)
     )
     Path(args.out).write_bytes(model.SerializeToString())
-    print(summary(description.keypoints, uncertainty, record))
+    print(summary(description.keypoints, uncertainty, record, shape))
     if nothing_held_out:
         print("provisional: no label was held out (--run or --held-out)")
     elif unseen:
         print(f"provisional: most held-out errors of {', '.join(unseen)} are gross (--fold-steps)")
     return 0
+
+
+def _in_space(seen: Sequence[Scene], description: ModelDescription) -> ModelDescription:
+    """The description with the object's distances and a fitted confidence in space."""
+    alone = estimate(seen, dataclasses.replace(description, shape=()))
+    shape = distances(alone.points, alone.geometry)
+    description = dataclasses.replace(description, shape=shape)
+    space = space_confidence(seen, description)
+    uncertainty = dataclasses.replace(description.uncertainty, space_confidence=space)
+    return dataclasses.replace(description, uncertainty=uncertainty)
 
 
 def _unseen(keypoints: Sequence[str], witnesses: Sequence[Witness], held_out: HeldOut) -> list[str]:
@@ -114,14 +140,14 @@ def _witnesses(
     detector: KeypointDetector,
     scenes: Dataset,
     some: Sequence[int],
-    uncertainty: UncertaintyDescription,
+    description: ModelDescription,
 ) -> tuple[list[Witness], dict[str, Any]]:
     """Networks with held-out labels, and how they were come by."""
     if args.run is None:
         labels = Dataset(args.held_out or args.labelled)
         samples = [int(i) for i in np.flatnonzero(labels.labelled)]
         points, variance, click = clicked_points(labels, samples)
-        held = locate(detector, labels, samples, uncertainty)
+        held = locate(detector, labels, samples, description.uncertainty, description.shape)
         how = "labels of another dataset" if args.held_out else "the labels of the training"
         return [Witness(held, points, variance)], {"how": how, "click_px": click}
     # PyTorch is needed for cross-fitting alone.
@@ -134,7 +160,7 @@ def _witnesses(
     witnesses, steps = [], 0
     for fold in folds_of(taught, coarse, crop, args.folds, args.fold_steps, print):
         witnesses.append(
-            witness(fold.detector, taught, fold.held, scenes, some, uncertainty, click)
+            witness(fold.detector, taught, fold.held, scenes, some, description, click)
         )
         steps = fold.steps
     how = f"cross-fitted, {args.folds} folds of {steps} steps"
@@ -147,13 +173,14 @@ def witness(
     held: Sequence[int],
     scenes: Dataset,
     some: Sequence[int],
-    uncertainty: UncertaintyDescription,
+    description: ModelDescription,
     click_px: float,
 ) -> Witness:
     """What a fold's network says of its held-out samples and of some scenes."""
     points, variance, _ = clicked_points(taught, held, click_px)
-    known = locate(detector, taught, held, uncertainty)
-    return Witness(known, points, variance, locate(detector, scenes, some, uncertainty))
+    constants = description.uncertainty, description.shape
+    known = locate(detector, taught, held, *constants)
+    return Witness(known, points, variance, locate(detector, scenes, some, *constants))
 
 
 def with_common_mode(
@@ -172,7 +199,10 @@ def with_common_mode(
 
 
 def summary(
-    keypoints: Sequence[str], uncertainty: UncertaintyDescription, record: dict[str, Any]
+    keypoints: Sequence[str],
+    uncertainty: UncertaintyDescription,
+    record: dict[str, Any],
+    shape: Sequence[DistanceDescription] = (),
 ) -> str:
     """The constants as text."""
     lines = [
@@ -186,7 +216,11 @@ def summary(
             f"{name}: A {floor:.2f} px^2, b {uncertainty.spread_gain[k]:.2f}, common mode "
             f"{level:.1f} mm level, {vertical:.1f} mm vertical"
         )
-    lines.append(f"confidence: {uncertainty.confidence}")
+    for distance in shape:
+        pair = " to ".join(keypoints[i] for i in distance.keypoints)
+        lengths = f"{1e3 * distance.distance_m:.1f} mm, give or take {1e3 * distance.spread_m:.1f}"
+        lines.append(f"{pair}: {lengths} mm")
+    lines.append(f"confidence: {uncertainty.confidence}, {uncertainty.space_confidence}")
     return "\n".join(lines)
 
 

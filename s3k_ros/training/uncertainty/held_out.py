@@ -23,14 +23,20 @@ import numpy.typing as npt
 
 from s3k_ros.errors import DataError
 from s3k_ros.geometry.triangulation import triangulate
-from s3k_ros.perception.description import UncertaintyDescription
+from s3k_ros.perception.description import (
+    DistanceDescription,
+    ModelDescription,
+    UncertaintyDescription,
+)
 from s3k_ros.perception.detector import KeypointDetector
+from s3k_ros.perception.shape import Shape
 from s3k_ros.perception.triangulator import CommonMode, KeypointTriangulator, Status
 from s3k_ros.training.dataset.reader import Dataset
 from s3k_ros.training.inputs.views import CLICK_PX
 from s3k_ros.training.model.figures import INLIER_M
 from s3k_ros.training.uncertainty.common_mode import HeldOut, common_mode
 from s3k_ros.training.uncertainty.object_turn import rotations, turns
+from s3k_ros.training.uncertainty.space import Scene
 
 Array = npt.NDArray[np.float64]
 
@@ -90,19 +96,37 @@ def locate(
     dataset: Dataset,
     samples: Sequence[int],
     uncertainty: UncertaintyDescription,
+    shape: Sequence[DistanceDescription] = (),
 ) -> Estimates:
     """Runs detector and triangulator with other constants than the model file's."""
+    scenes = see(detector, dataset, samples, uncertainty)
+    return estimate(scenes, dataclasses.replace(detector.model.description, shape=tuple(shape)))
+
+
+def see(
+    detector: KeypointDetector,
+    dataset: Dataset,
+    samples: Sequence[int],
+    uncertainty: UncertaintyDescription,
+) -> list[Scene]:
+    """Cameras and views of samples; from here on the detector has these constants."""
     model = detector.model
     model.description = dataclasses.replace(model.description, uncertainty=uncertainty)
-    names = model.description.keypoints
-    triangulator = KeypointTriangulator(names)
-    points = np.full((len(samples), len(names), 3), np.nan)
+    return [(dataset.cameras(i), detector.detect(dataset.images(i))) for i in samples]
+
+
+def estimate(scenes: Sequence[Scene], description: ModelDescription) -> Estimates:
+    """The triangulator's points, without any common mode."""
+    names = description.keypoints
+    shape = Shape.of(description.shape) if description.shape else None
+    space = description.uncertainty.space_confidence
+    triangulator = KeypointTriangulator(names, space=space, shape=shape)
+    points = np.full((len(scenes), len(names), 3), np.nan)
     geometry = np.full((*points.shape, 3), np.nan)
-    for n, sample in enumerate(samples):
-        views = detector.detect(dataset.images(sample))
-        for k, estimate in enumerate(triangulator.estimate(dataset.cameras(sample), views)):
-            if estimate.status == Status.OK:
-                points[n, k], geometry[n, k] = estimate.position, estimate.covariance
+    for n, (cameras, views) in enumerate(scenes):
+        for k, found in enumerate(triangulator.estimate(cameras, views)):
+            if found.status == Status.OK:
+                points[n, k], geometry[n, k] = found.position, found.covariance
     return Estimates(points, geometry)
 
 
