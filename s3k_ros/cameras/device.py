@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 import numpy as np
@@ -138,9 +138,15 @@ class CameraBus(Protocol):
             DeviceUnavailableError: it is gone or another program holds it.
         """
 
-    def trigger_all(self, devices: Mapping[str, CameraDevice]) -> Mapping[str, int]:
+    def trigger_all(
+        self, devices: Mapping[str, CameraDevice], sending: Callable[[str], None]
+    ) -> set[str]:
         """One trigger burst for cameras by name.
 
+        Args:
+            devices: the cameras.
+            sending: called with each name just before its trigger is sent.
+
         Returns:
-            For each camera that was ready for it, when it was sent, on the host's monotonic clock.
+            The names of those that could not be triggered.
         """

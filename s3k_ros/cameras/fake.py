@@ -10,7 +10,7 @@ import collections
 import dataclasses
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
@@ -104,16 +104,18 @@ class FakeBus:
                 return FakeDevice(camera, self)
         raise DeviceUnavailableError(f"camera {info.serial} is gone")
 
-    def trigger_all(self, devices: Mapping[str, CameraDevice]) -> Mapping[str, int]:
+    def trigger_all(
+        self, devices: Mapping[str, CameraDevice], sending: Callable[[str], None]
+    ) -> set[str]:
         """See `CameraBus`."""
         self._triggers += 1
-        issued = {}
+        deaf = set()
         for name, device in devices.items():
             assert isinstance(device, FakeDevice)
-            now = self.clock.monotonic_ns()
-            if device.expose(self._triggers, now):
-                issued[name] = now
-        return issued
+            sending(name)
+            if not device.expose(self._triggers, self.clock.monotonic_ns()):
+                deaf.add(name)
+        return deaf
 
 
 class FakeDevice:

@@ -185,9 +185,13 @@ class CameraLink:
         values = {**dataclasses.asdict(self.settings), name: value}
         self.settings = CameraSettings.from_mapping(values)
 
-    def triggered(self, issued_ns: int) -> None:
-        """A software trigger was sent at this time of the monotonic clock."""
-        self._trigger_ns = issued_ns
+    def triggered(self) -> None:
+        """A software trigger is about to be sent."""
+        self._trigger_ns = self._clock.monotonic_ns()
+
+    def answered(self) -> None:
+        """The trigger makes no frame that needs a stamp."""
+        self._trigger_ns = None
 
     def awaits_frame(self, now_ns: int) -> bool:
         """Whether a trigger is unanswered by a camera whose frames only the trigger dates."""

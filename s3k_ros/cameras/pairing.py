@@ -93,6 +93,7 @@ class _Camera(Generic[T]):
     """What is known of one camera."""
 
     alive: bool = False
+    why_not: Reason = Reason.ABSENT
     epoch: int = -1
     counter: int = -1
     # Times and counters of its newest frames, in order.
@@ -152,9 +153,10 @@ class Pairing(Generic[T]):
         self._window_ns = round(WINDOW * period_ns)
         self._unambiguous_ns = round(UNAMBIGUOUS * period_ns)
 
-    def set_alive(self, camera: str, alive: bool) -> None:
-        """Whether sets wait for this camera."""
+    def set_alive(self, camera: str, alive: bool, why_not: Reason = Reason.ABSENT) -> None:
+        """Whether sets wait for this camera, and what they say when they do not."""
         self._cameras[camera].alive = alive
+        self._cameras[camera].why_not = why_not
 
     def failed(self, camera: str, epoch: int, counter: int | None) -> None:
         """A frame of this camera arrived damaged; its counter, if that much is known."""
@@ -293,7 +295,7 @@ class Pairing(Generic[T]):
         """Why a camera is not in a set that is being closed."""
         camera = self._cameras[name]
         if not camera.alive:
-            return Reason.ABSENT
+            return camera.why_not
         before = max((n for t, n in camera.recent if t < candidate.time_ns), default=None)
         after = min((n for t, n in camera.recent if t > candidate.time_ns), default=None)
         if camera.failed_counter > (-1 if before is None else before):

@@ -36,6 +36,8 @@ from s3k_ros.params.cameras import CameraRigParameters, CameraSettings, TriggerP
 
 # Events that wait for the consumer.
 KEPT_EVENTS = 1000
+# Highest rate of a trigger that the cameras do not limit themselves.
+MAX_RATE_HZ = 1000.0
 
 Outcome = Paired[RawFrame] | Refused[RawFrame]
 
@@ -252,6 +254,7 @@ class DeviceRig:
                 return
             self._watch.heard(link.name, received_ns)
             if not raw.intact:
+                link.answered()
                 self._pairing.failed(link.name, link.epoch, raw.counter)
                 if self._watch.failure_is_news(link.name, received_ns):
                     text = "frames arrive damaged: link, cable or bandwidth"
@@ -293,7 +296,8 @@ class DeviceRig:
         for kind, camera, text in self._watch.look(now_ns):
             self.on_event(kind, camera, text)
             if kind in (EventKind.CAMERA_SILENT, EventKind.CAMERA_HEARD):
-                self._pairing.set_alive(camera, kind is EventKind.CAMERA_HEARD)
+                heard = kind is EventKind.CAMERA_HEARD
+                self._pairing.set_alive(camera, heard, Reason.SILENT)
 
     def _fire(self) -> None:
         """One software trigger for all cameras that are ready for it."""
@@ -303,39 +307,53 @@ class DeviceRig:
             device = link.device
             if device and link.streaming and not link.awaits_frame(now):
                 devices[name] = device
-        for name, issued_ns in self._bus.trigger_all(devices).items():
-            self._links[name].triggered(issued_ns)
+        for name in self._bus.trigger_all(devices, lambda name: self._links[name].triggered()):
+            self._links[name].answered()
 
     # --- settings and statistics ----------------------------------------------------------------
 
     def settings(self, camera: str) -> Mapping[str, Setting]:
         """See `CameraRig.settings`."""
         link = self._link(camera)
-        device = link.device
-        return link.call(device.settings) if device else {}
+        return link.call(lambda: self._settings(link)) if link.device else {}
+
+    def _settings(self, link: CameraLink) -> dict[str, Setting]:
+        known = dict(link.required().settings())
+        own = known.get("frame_rate_hz")
+        if own is None or not self._paced_by_cameras:
+            high = own.high if own else MAX_RATE_HZ
+            known["frame_rate_hz"] = Setting("frame_rate_hz", self._rate_hz, "Hz", 0.1, high)
+        return known
+
+    @property
+    def _paced_by_cameras(self) -> bool:
+        """Whether the rate is set in the cameras, and not by the trigger that they follow."""
+        return self._trigger_parameters.mode in ("camera", "free_run", "ptp")
 
     def change(self, camera: str, name: str, value: Value) -> Value:
         """See `CameraRig.change`."""
         link = self._link(camera)
 
-        def work() -> Value:
-            device = link.required()
-            known = device.settings()
-            if name not in known:
-                raise ConfigurationError(
-                    f"camera {camera} has no setting {name!r}; it has {', '.join(known)}"
-                )
-            check(camera, known[name], value)
-            if known[name].pauses:
-                made = link.paused(lambda device: device.change(name, value))
-            else:
-                made = device.change(name, value)
-            link.keep_setting(name, made)
-            return made
-
-        made = link.call(work)
+        made = link.call(lambda: self._change(link, name, value))
         if name == "frame_rate_hz":
             self._set_rate(float(made))
+        return made
+
+    def _change(self, link: CameraLink, name: str, value: Value) -> Value:
+        """Checks and sets one setting, in the camera's thread."""
+        device, known = link.required(), self._settings(link)
+        if name not in known:
+            raise ConfigurationError(
+                f"camera {link.name} has no setting {name!r}; it has {', '.join(known)}"
+            )
+        check(link.name, known[name], value)
+        if name == "frame_rate_hz":
+            return value
+        if known[name].pauses:
+            made = link.paused(lambda device: device.change(name, value))
+        else:
+            made = device.change(name, value)
+        link.keep_setting(name, made)
         return made
 
     def _set_rate(self, rate_hz: float) -> None:
@@ -346,7 +364,8 @@ class DeviceRig:
             self._pairing.set_period(round(1e9 / rate_hz))
         for link in self._links.values():
             link.keep_setting("frame_rate_hz", rate_hz)
-            if device := link.device:
+            paces = self._trigger_parameters.mode != "camera" or link.role.is_source
+            if (device := link.device) and self._paced_by_cameras and paces:
                 link.call(functools.partial(device.change, "frame_rate_hz", rate_hz))
 
     def statistics(self) -> RigStatistics:

@@ -1,0 +1,213 @@
+"""A rig that plays sets of frames from anywhere: recordings, the simulated cell, lists in tests."""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping
+
+from s3k_ros.cameras.host import HostClock, SystemClock
+from s3k_ros.cameras.port import (
+    CameraState,
+    CameraStatistics,
+    Event,
+    EventKind,
+    FrameSet,
+    Reason,
+    RigStatistics,
+    Setting,
+    Value,
+)
+from s3k_ros.cameras.tally import Tally
+from s3k_ros.errors import ConfigurationError, DeviceUnavailableError
+
+
+class ReplayRig:
+    """`CameraRig` of a source of sets. Their stamps and counters stay as they are.
+
+    A paced rig drops sets that nobody takes in time, as cameras would; one without pace waits for
+    its consumer and drops none.
+
+    Args:
+        cameras: names; frames of other cameras are left out.
+        source: called by ``open``; gives the sets from the beginning, in order of time.
+        speed: of the replay against the stamps; 0: as fast as they are taken.
+        loop: begin again at the end, with stamps and numbers as before.
+        queue_sets: sets that wait for the consumer of a paced rig.
+        clock: the host's clocks.
+    """
+
+    def __init__(
+        self,
+        cameras: tuple[str, ...],
+        source: Callable[[], Iterable[FrameSet]],
+        *,
+        speed: float = 1.0,
+        loop: bool = False,
+        queue_sets: int = 2,
+        clock: HostClock | None = None,
+    ) -> None:
+        if speed < 0.0:
+            raise ConfigurationError(f"speed = {speed!r} must not be negative")
+        self._cameras, self._source = cameras, source
+        self._speed, self._loop, self._queue_sets = speed, loop, queue_sets
+        self._clock = clock or SystemClock()
+        self._lock = threading.Condition()
+        self._sets: Iterator[FrameSet] = iter(())
+        self._waiting: collections.deque[FrameSet] = collections.deque()
+        self._events: list[Event] = []
+        self._tally = Tally()
+        self._opened = self._active = self._ended = False
+        # A stamp of the recording and the monotonic time at which it is due.
+        self._anchor: tuple[int, int] | None = None
+        self._set_id = 0
+
+    @property
+    def cameras(self) -> tuple[str, ...]:
+        """See `CameraRig`."""
+        return self._cameras
+
+    @property
+    def ended(self) -> bool:
+        """Whether the source has no more sets."""
+        return self._ended and not self._waiting
+
+    def open(self) -> None:
+        """See `CameraRig.open`."""
+        with self._lock:
+            if self._opened:
+                return
+            self._sets = iter(self._source())
+            self._tally, self._set_id = Tally(), 0
+            self._opened, self._ended = True, False
+
+    def start(self) -> None:
+        """See `CameraRig.start`; goes on where ``stop`` left off."""
+        with self._lock:
+            if not self._opened:
+                raise DeviceUnavailableError("the rig is not open")
+            self._active, self._anchor = True, None
+
+    def stop(self) -> None:
+        """See `CameraRig.stop`."""
+        with self._lock:
+            self._active = False
+            while self._waiting:
+                self._refuse(self._waiting.popleft(), Reason.STOPPED)
+            self._lock.notify_all()
+
+    def close(self) -> None:
+        """See `CameraRig.close`."""
+        self.stop()
+        self._sets, self._opened = iter(()), False
+
+    def next_set(self, timeout_s: float) -> FrameSet | None:
+        """See `CameraRig.next_set`."""
+        deadline = self._clock.monotonic_ns() + round(1e9 * timeout_s)
+        with self._lock:
+            while self._active:
+                now = self._clock.monotonic_ns()
+                due = self._read_up_to(now)
+                if self._waiting and due <= now:
+                    return self._deliver(self._waiting.popleft())
+                if not self._waiting or now >= deadline:
+                    return None
+                self._lock.wait((min(due, deadline) - now) * 1e-9)
+            return None
+
+    def _read_up_to(self, now: int) -> int:
+        """Reads all sets that are due and one more; returns when the oldest is due."""
+        while not self._waiting or (self._speed and self._due(self._waiting[-1]) <= now):
+            following = self._read()
+            if following is None:
+                break
+            self._waiting.append(following)
+            if not self._speed:
+                break
+        # The newest one is not due yet.
+        while len(self._waiting) > self._queue_sets + 1:
+            self._refuse(self._waiting.popleft(), Reason.OVERFLOW)
+        return self._due(self._waiting[0]) if self._waiting else now
+
+    def _due(self, frames: FrameSet) -> int:
+        """When a set is to be shown, on the monotonic clock."""
+        if not self._speed:
+            return 0
+        if self._anchor is None:
+            self._anchor = (frames.stamp_ns, self._clock.monotonic_ns())
+        stamp_ns, at_ns = self._anchor
+        return at_ns + round((frames.stamp_ns - stamp_ns) / self._speed)
+
+    def _read(self) -> FrameSet | None:
+        """The next set of the source; ``set_id`` counts on when a recording loops."""
+        found = next(self._sets, None)
+        if found is None and self._loop and self._set_id:
+            self._sets = iter(self._source())
+            self._anchor = None
+            found = next(self._sets, None)
+        if found is None:
+            if not self._ended:
+                text = "the recording has ended"
+                now = self._clock.system_ns()
+                self._events.append(Event(EventKind.TRIGGER_STOPPED, "", text, now))
+            self._ended = True
+            return None
+        self._set_id += 1
+        frames = {name: found.frames[name] for name in self._cameras if name in found.frames}
+        self._tally.received.update(list(frames))
+        missing = {
+            name: found.missing.get(name, Reason.ABSENT)
+            for name in self._cameras
+            if name not in frames
+        }
+        return dataclasses.replace(found, set_id=self._set_id, frames=frames, missing=missing)
+
+    def _deliver(self, frames: FrameSet) -> FrameSet:
+        if len(frames.frames) > 1:
+            self._tally.measured(frames.skew_ns)
+        self._tally.delivered(frames.frames, complete=frames.complete)
+        return frames
+
+    def _refuse(self, frames: FrameSet, reason: Reason) -> None:
+        self._tally.refused(frames.frames, reason)
+
+    def settings(self, camera: str) -> Mapping[str, Setting]:
+        """See `CameraRig.settings`: there are none."""
+        self._require(camera)
+        return {}
+
+    def change(self, camera: str, name: str, value: Value) -> Value:
+        """See `CameraRig.change`: always refused."""
+        self._require(camera)
+        raise ConfigurationError(f"camera {camera} has no setting {name!r}: it is a recording")
+
+    def statistics(self) -> RigStatistics:
+        """See `CameraRig.statistics`."""
+        with self._lock:
+            state = CameraState.ABSENT
+            if self._opened:
+                state = CameraState.STREAMING if self._active else CameraState.READY
+            return self._tally.statistics(
+                {
+                    name: CameraStatistics(
+                        state=state,
+                        device="recording",
+                        connections=1,
+                        **self._tally.of_camera(name, {}),
+                    )
+                    for name in self._cameras
+                }
+            )
+
+    def take_events(self) -> list[Event]:
+        """See `CameraRig.take_events`."""
+        with self._lock:
+            events, self._events = self._events, []
+            return events
+
+    def _require(self, camera: str) -> None:
+        if camera not in self._cameras:
+            raise ConfigurationError(
+                f"no camera {camera!r}; the rig has {', '.join(self._cameras)}"
+            )
