@@ -22,8 +22,13 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 # The files that make up each node.
 SOURCES = {
     "every node": ["ros/diagnostics.py", "ros/twin.py"],
-    "keypoint_detector": ["nodes/keypoint_detector.py"],
-    "triangulator": ["nodes/triangulator.py", "ros/calibration.py"],
+    "keypoint_detector": ["nodes/keypoint_detector.py", "ros/detection.py"],
+    "triangulator": ["nodes/triangulator.py", "ros/triangulation.py", "ros/calibration.py"],
+    "camera_rig": ["nodes/camera_rig.py", "ros/rig.py", "ros/rig_images.py"],
+    "perception": [
+        *("nodes/perception.py", "ros/detection.py", "ros/triangulation.py", "ros/calibration.py"),
+        *("ros/rig.py", "ros/rig_images.py"),
+    ],
     "rig_description": ["nodes/rig_description.py"],
     "grasp_server": ["nodes/grasp_server.py", "ros/grasp_inputs.py"],
     "sim_cell": ["nodes/sim_cell.py", "ros/sim_publishers.py", "ros/sim_renderer.py"],
@@ -42,6 +47,7 @@ WRAPPERS = {
     "ActionGripper": ("uses actions", "ParallelGripperCommand"),
     "ArmServer": ("serves actions", "FollowJointTrajectory"),
     "GripperServer": ("serves actions", "ParallelGripperCommand"),
+    "ModelService": ("serves services", "LoadModel"),
 }
 BROADCASTERS = {"TransformBroadcaster": "/tf", "StaticTransformBroadcaster": "/tf_static"}
 LISTENER = "/tf and /tf_static"

@@ -33,7 +33,10 @@ TOPICS = ROOT / "docs" / "topics.yaml"
 COMMAND = "python tools/readme_tables.py"
 LAUNCH_FILES = ("cell", "perception", "grasp", "demo")
 # What a user of a cell needs first; the simulated cell has the hardware's names.
-CELL_NODES = ("keypoint_detector", "triangulator", "rig_description", "grasp_server")
+CELL_NODES = (
+    *("camera_rig", "keypoint_detector", "triangulator", "perception"),
+    *("rig_description", "grasp_server"),
+)
 
 _BLOCK = re.compile(r"(<!-- table: ([a-z ]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 _CONSTANT = re.compile(r"^uint8 ([A-Z_]+)=(\d+)\s*(?:#\s*(.*))?$")

@@ -17,7 +17,7 @@ from s3k_ros.perception.model_slot import ModelSlot
 from s3k_ros.ros import conversions, qos
 from s3k_ros.ros.detection import DetectionStage, View, ViewSet
 from s3k_ros.ros.image_sets import ImageSet, ImageSets
-from s3k_ros.ros.model_service import SERVICE, TRIANGULATOR_SERVICE, ModelService
+from s3k_ros.ros.model_service import ModelService
 from s3k_ros.ros.node import S3kNode, run_node
 from s3k_ros.ros.resources import find_file
 from s3k_ros.ros.worker import LatestWorker
@@ -34,7 +34,9 @@ class KeypointDetectorNode(S3kNode):
         inference = self.declare(DetectorParameters, prefix="detector")
         self._slot = ModelSlot.open(find_file(p.model), inference, p.keypoints, len(p.cameras))
         self._stage = DetectionStage(self, p.cameras, self._slot, p.input_timeout_s)
-        self._models = ModelService(self, SERVICE, self._stage.prepare, ask=TRIANGULATOR_SERVICE)
+        self._models = ModelService(
+            self, "load_model", self._stage.prepare, ask="triangulator/load_model"
+        )
         self._on_parameters(p)
         self._frames: dict[str, str] = {}
         self._make_inputs()

@@ -89,3 +89,48 @@ class RigDescriptionParameters(Parameters):
     camera_info_rate_hz: float = param(
         2.0, "Rate of camera_info.", unit="Hz", low=0.1, high=30.0, read_only=True
     )
+
+
+@dataclasses.dataclass(frozen=True)
+class CameraRigNodeParameters(Parameters):
+    """Where the images come from, and their calibration."""
+
+    source: str = param(
+        "basler",
+        "basler: cameras through pylon; fake: images of one grey; else the path of a recording.",
+        read_only=True,
+    )
+    rig: str = param(
+        "config/rig.yaml",
+        "Rig file, for camera_info and the optical frames; empty: none. A relative path may start "
+        "at the package's share folder.",
+        read_only=True,
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class PerceptionNodeParameters(Parameters):
+    """Rig, detector and triangulator in one process."""
+
+    base_frame: str = param("base", "Frame of the 3D keypoints.", read_only=True)
+    model: str = param(
+        MODEL,
+        "Model file; a relative path may start at the package's share folder.",
+        read_only=True,
+    )
+    keypoints: tuple[str, ...] = param(
+        (), "Keypoints that the model must have, in order; empty: those it has.", read_only=True
+    )
+    moving_cameras: bool = param(
+        False,
+        "Cameras move: follow /tf too, which costs a callback for each of its messages.",
+        read_only=True,
+    )
+    publish_tf: bool = param(False, "Publish a TF frame keypoint/<name> for every valid keypoint.")
+    overlay_scale: float = param(
+        1.0, "Size of <camera>/keypoint_image relative to the image.", low=0.1, high=1.0
+    )
+    input_timeout_s: float = param(
+        3.0, "Silence after which the rig is reported as stale, by the wall clock.",
+        unit="s", low=0.1, high=60.0, read_only=True,
+    )  # fmt: skip

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 
 from builtin_interfaces.msg import Time as TimeMessage
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile
@@ -14,7 +13,6 @@ from tf2_ros import Buffer, TransformException, TransformListener
 
 from s3k_ros.errors import ConfigurationError, DataError
 from s3k_ros.geometry.camera import Camera
-from s3k_ros.ros import qos
 from s3k_ros.ros.conversions import camera_from_messages, transform_from_message
 from s3k_ros.ros.node import S3kNode
 
@@ -28,7 +26,7 @@ class CameraCalibrations:
 
     Args:
         node: the node that listens.
-        cameras: names; ``<name>/camera_info`` is subscribed.
+        cameras: names; whoever has their camera_info hands it to `learn`.
         base_frame: frame of the cameras' poses.
         moving: follow ``/tf`` too; otherwise only ``/tf_static``, because a callback for each of
             the robot's transforms costs more than all the rest of the node.
@@ -46,9 +44,6 @@ class CameraCalibrations:
             self._listener = TransformListener(self._buffer, node)
         else:
             node.create_subscription(TFMessage, "/tf_static", self._on_static, _TF_STATIC_QOS)
-        for name in cameras:
-            topic = f"{name}/camera_info"
-            node.listen(CameraInfo, topic, partial(self._on_info, name), qos.images())
 
     def camera(self, name: str, frame: str, stamp: TimeMessage) -> Camera:
         """The camera as it stood at a time.
@@ -80,7 +75,8 @@ class CameraCalibrations:
         self._cache[name] = (info, found.transform, camera)
         return camera
 
-    def _on_info(self, name: str, info: CameraInfo) -> None:
+    def learn(self, name: str, info: CameraInfo) -> None:
+        """Takes a camera's newest camera_info."""
         known = self._infos.get(name)
         if known is None or not _same(known, info):
             self._infos[name] = info

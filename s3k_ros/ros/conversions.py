@@ -70,8 +70,8 @@ def image_from_message(message: Image) -> BgrImage:
 
 
 def image_to_message(image: BgrImage, image_header: Header) -> Image:
-    """A bgr8 image message from uint8 BGR (H, W, 3)."""
-    message = _bridge.cv2_to_imgmsg(image, encoding="bgr8")
+    """An image message from uint8 BGR (H, W, 3), or mono8 from (H, W)."""
+    message = _bridge.cv2_to_imgmsg(image, encoding="mono8" if image.ndim == 2 else "bgr8")
     message.header = image_header
     return message
 
@@ -189,10 +189,12 @@ def view_from_message(message: Keypoint2DArray, names: Sequence[str]) -> ViewKey
     found = [keypoint.name for keypoint in message.keypoints]
     if found != list(names):
         raise DataError(f"view {message.camera!r} has keypoints {found}, expected {list(names)}")
+    # As after transport: a message that never left this process holds more than its float32.
+    confidences = np.array([k.confidence for k in message.keypoints], np.float32)
     return ViewKeypoints(
         pixels=np.array([[k.u, k.v] for k in message.keypoints]),
         covariances=np.array([k.covariance for k in message.keypoints]).reshape(-1, 2, 2),
-        confidences=np.array([k.confidence for k in message.keypoints], dtype=np.float64),
+        confidences=confidences.astype(np.float64),
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from s3k_ros.perception.model_slot import ModelSlot, swapped_name
 from s3k_ros.ros import conversions, qos
 from s3k_ros.ros.conversions import BgrImage
 from s3k_ros.ros.diagnostics import Level, Report
+from s3k_ros.ros.model_service import PreparedModel
 from s3k_ros.ros.node import S3kNode
 
 
@@ -85,8 +86,8 @@ class DetectionStage:
         node.diagnostics.add("model", self._report)
         self._publish_model()
 
-    def prepare(self, path: Path) -> tuple[str, Callable[[], None]]:
-        """Loads another model, in the caller's thread: its name, and what puts it in place.
+    def prepare(self, path: Path) -> PreparedModel:
+        """Loads another model, in the caller's thread.
 
         Raises:
             ConfigurationError: the file is no good.
@@ -98,7 +99,7 @@ class DetectionStage:
             self._slot.use(detector)
             self._publish_model()
 
-        return detector.model.name, use
+        return PreparedModel(detector.model.name, use, detector.model.description)
 
     def _publish_model(self) -> None:
         model = self._slot.current.model

@@ -2,25 +2,38 @@
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.client import Client
 from rclpy.task import Future
 
 from s3k_ros.errors import ConfigurationError, DeviceUnavailableError, S3kError
+from s3k_ros.perception.description import ModelDescription
 from s3k_ros.ros.node import S3kNode
 from s3k_ros.ros.resources import find_file
 from s3k_ros.srv import LoadModel
 
-# Relative to the nodes' namespace; the first one is for users and asks the second one itself.
-SERVICE = "load_model"
-TRIANGULATOR_SERVICE = "triangulator/load_model"
 # How long another node may take to answer, seconds.
 _ANSWER_S = 20.0
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class PreparedModel:
+    """A model that is ready.
+
+    Attributes:
+        name: what it is called in messages.
+        use: puts it in place, between two sets.
+        description: what its file says.
+    """
+
+    name: str
+    use: Callable[[], None]
+    description: ModelDescription
 
 
 class ModelService:
@@ -29,8 +42,7 @@ class ModelService:
     Args:
         node: the node.
         name: of the service.
-        prepare: loads the file in a thread of its own; returns the model's name and what puts it
-            in place. A `S3kError` refuses the file.
+        prepare: loads the file, in a thread of its own. A `S3kError` refuses it.
         ask: another node's service of the same kind, which must take the file too, before it is
             put in place here; it is left out while nobody serves it.
     """
@@ -39,7 +51,7 @@ class ModelService:
         self,
         node: S3kNode,
         name: str,
-        prepare: Callable[[Path], tuple[str, Callable[[], None]]],
+        prepare: Callable[[Path], PreparedModel],
         ask: str = "",
     ) -> None:
         self._node = node
@@ -57,18 +69,18 @@ class ModelService:
         self, request: LoadModel.Request, response: LoadModel.Response
     ) -> LoadModel.Response:
         try:
-            name, use = await self._in_thread(lambda: self._prepare(find_file(request.path)))
-            await self._ask_other(request, name)
+            model = await self._in_thread(lambda: self._prepare(find_file(request.path)))
+            await self._ask_other(request, model.name)
         except S3kError as error:
             response.message = str(error)
             self._node.get_logger().error(f"model {request.path} refused: {error}")
             return response
-        use()
-        self._node.get_logger().info(f"model {name} in use")
-        response.success, response.model = True, name
+        model.use()
+        self._node.get_logger().info(f"model {model.name} in use")
+        response.success, response.model = True, model.name
         return response
 
-    async def _in_thread(self, work: Callable[[], Any]) -> Any:
+    async def _in_thread(self, work: Callable[[], PreparedModel]) -> PreparedModel:
         future = Future()
 
         def run() -> None:
@@ -80,7 +92,8 @@ class ModelService:
                 self._node.executor.wake()
 
         threading.Thread(target=run, name="load model", daemon=True).start()
-        return await future
+        model: PreparedModel = await future
+        return model
 
     async def _ask_other(self, request: LoadModel.Request, name: str) -> None:
         """The other node's consent.

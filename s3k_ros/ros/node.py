@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
 import rclpy
@@ -57,6 +57,10 @@ class S3kNode(Node):
         start = f"{prefix}." if prefix else ""
         self._declared.update(start + info.name for info in kind.describe())
         return parameters.declare(self, kind, prefix, on_change)
+
+    def allow_parameters(self, names: Iterable[str]) -> None:
+        """Makes names known that are declared later, or perhaps never."""
+        self._declared.update(names)
 
     def refuse_unknown_parameters(self) -> None:
         """Refuses keys that no class declares; `run_node` calls it after construction.

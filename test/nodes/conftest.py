@@ -131,8 +131,10 @@ def start_node(
         namespace: str = "",
         arguments: Sequence[str] = (),
         domain: int | None = None,
+        program: Sequence[str] = (),
     ) -> NodeProcess:
-        command = [str(binaries / name), "--ros-args"]
+        """``program``: a command that runs the node in place of its executable."""
+        command = [*(program or [str(binaries / name)]), "--ros-args"]
         for key, value in (params or {}).items():
             text = str(value).lower() if isinstance(value, bool) else str(value)
             command += ["-p", f"{key}:={text}"]

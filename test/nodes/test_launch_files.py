@@ -14,7 +14,10 @@ from s3k_ros.ros import qos
 pytestmark = pytest.mark.ros
 
 ARGUMENTS = {
-    "perception.launch.xml": ["namespace", "base_frame", "model", "params", "use_sim_time"],
+    "perception.launch.xml": [
+        *("namespace", "base_frame", "model", "params", "use_sim_time"),
+        *("fused", "start_cameras", "source", "rig"),
+    ],
     "grasp.launch.xml": ["namespace", "base_frame", "robot", "params", "use_sim_time"],
     "cell.launch.xml": ["namespace", "base_frame", "rig", "model", "robot", "params", "sim"],
     "demo.launch.xml": ["seed", "trials", "output_dir", "video", "model"],
