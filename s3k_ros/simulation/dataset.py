@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import dataclasses
 import hashlib
+import re
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -13,11 +13,72 @@ from typing import Any
 
 from s3k_ros.errors import ConfigurationError
 from s3k_ros.results import source_commit
-from s3k_ros.simulation import dataset_options
+from s3k_ros.simulation import dataset_options, rig
 from s3k_ros.simulation.fox_samples import FoxRenderer
 from s3k_ros.simulation.object_scene import ObjectSceneRenderer, ObjectSceneSpec
-from s3k_ros.simulation.pipeline import Shot, object_shots, write_shots
+from s3k_ros.simulation.pipeline import Shot, write_scenes
+from s3k_ros.simulation.scene import ToyScene
 from s3k_ros.training.dataset.writer import DatasetWriter
+
+
+@dataclasses.dataclass(frozen=True)
+class ObjectScenes:
+    """Scenes of objects on a table, one sample each.
+
+    Attributes:
+        spec: what they show.
+        seed: of the first; the others count up from it.
+        labelled: number of samples with clicks.
+        label_every: one labelled sample in so many, from the first on, until there are enough.
+    """
+
+    spec: ObjectSceneSpec
+    seed: int
+    labelled: int
+    label_every: int = 1
+    samples_each = 1
+    worth_a_process = 200
+
+    def renderer(self) -> ObjectSceneRenderer:
+        """Renders them."""
+        return ObjectSceneRenderer(self.spec)
+
+    def shots(self, renderer: ObjectSceneRenderer, number: int) -> Iterator[Shot]:
+        """The sample of a scene."""
+        plan = renderer.planner.plan(self.seed + number)
+        labelled = number % self.label_every == 0 and number // self.label_every < self.labelled
+        yield Shot(renderer.shoot(plan, labelled), labelled, plan.seed, number)
+
+
+@dataclasses.dataclass(frozen=True)
+class FoxScenes:
+    """Arrangements of the fox in the simulated cell.
+
+    Attributes:
+        family: "train", "dev" or "test".
+        width: of the images, px.
+        seed: of the first arrangement; the others count up from it.
+        labelled: number of arrangements, from the first, whose first sample has clicks.
+        samples_each: samples of an arrangement: nothing but the arm moves.
+    """
+
+    family: str
+    width: int
+    seed: int
+    labelled: int
+    samples_each: int = 1
+    worth_a_process = 10
+
+    def renderer(self) -> FoxRenderer:
+        """Renders them."""
+        return FoxRenderer(self.family, self.width)
+
+    def shots(self, renderer: FoxRenderer, number: int) -> Iterator[Shot]:
+        """The samples of an arrangement, one segment."""
+        seed, steps = self.seed + number, self.samples_each
+        samples = renderer.timesteps(seed, steps) if steps > 1 else [renderer.sample(seed)]
+        for step, sample in enumerate(samples):
+            yield Shot(sample, number < self.labelled and step == 0, seed, number)
 
 
 def render_object_dataset(
@@ -28,11 +89,12 @@ def render_object_dataset(
     seed: int,
     *,
     label_every: int | None = None,
+    processes: int | None = 1,
     progress: bool = True,
     image_format: str = "jpg",
     meta: Mapping[str, Any] | None = None,
 ) -> None:
-    """Renders a dataset of a spec's scenes.
+    """Renders a dataset of a spec's scenes; one that was interrupted goes on.
 
     Args:
         spec: what the scenes show.
@@ -41,6 +103,7 @@ def render_object_dataset(
         unlabelled: number of samples without clicks.
         seed: of the first sample; the others count up from it.
         label_every: one labelled sample in so many, from the first on, until there are enough.
+        processes: that render; 1: this one; None: as many as make it fastest. The same dataset.
         progress: show a bar.
         image_format: "jpg" or "png".
         meta: more facts for the dataset's record.
@@ -49,20 +112,13 @@ def render_object_dataset(
         ConfigurationError: a number out of range, or a folder that already holds a dataset.
     """
     count = _checked_count(labelled, unlabelled, label_every)
-    step = label_every or 1
-
-    def clicked(i: int) -> bool:
-        return i % step == 0 and i // step < labelled
-
     info = {"seed": seed, **describe(spec), "commit": source_commit(), **(meta or {})}
-    with contextlib.closing(ObjectSceneRenderer(spec)) as renderer:
-        writer = writer_of(renderer, out, info, image_format)
-        write_shots(
-            object_shots(renderer, range(seed + len(writer), seed + count), clicked, seed),
-            writer,
-            count if progress else None,
-            by_object=len(spec.objects) > 1 and not spec.together,
-        )
+    writer = DatasetWriter(
+        out, spec.object_id, spec.keypoint_names, spec.rig.names, info,
+        image_format=image_format, resume=True,
+    )  # fmt: skip
+    scenes = ObjectScenes(spec, seed, labelled, label_every or 1)
+    write_scenes(scenes, writer, count, processes, progress)
 
 
 def render_fox_dataset(
@@ -74,6 +130,7 @@ def render_fox_dataset(
     *,
     width: int = 640,
     timesteps: int = 1,
+    processes: int | None = 1,
     progress: bool = True,
     image_format: str = "jpg",
     meta: Mapping[str, Any] | None = None,
@@ -90,32 +147,14 @@ def render_fox_dataset(
     count = _checked_count(labelled, unlabelled, None)
     if not 1 <= timesteps <= 1000:
         raise ConfigurationError(f"timesteps = {timesteps} must be within 1..1000")
-
-    def shots(renderer: FoxRenderer, done: int) -> Iterator[Shot]:
-        for i in range(done // timesteps, count):
-            many = renderer.timesteps(seed + i, timesteps) if timesteps > 1 else None
-            for step, sample in enumerate(many or [renderer.sample(seed + i)]):
-                if i * timesteps + step >= done:
-                    yield Shot(sample, i < labelled and step == 0, seed + i, i)
-
     info = {"seed": seed, "family": family, "timesteps": timesteps, "commit": source_commit()}
-    with contextlib.closing(FoxRenderer(family, width)) as renderer:
-        writer = writer_of(renderer, out, {**info, **(meta or {})}, image_format)
-        total = count * timesteps if progress else None
-        write_shots(shots(renderer, len(writer)), writer, total)
-
-
-def writer_of(
-    renderer: ObjectSceneRenderer | FoxRenderer,
-    out: Path,
-    info: Mapping[str, Any],
-    image_format: str = "jpg",
-) -> DatasetWriter:
-    """A writer for a renderer's samples; it goes on with a dataset that was interrupted."""
-    names = list(renderer.camera_names)
-    return DatasetWriter(
-        out, renderer.object_id, renderer.names, names, info, image_format=image_format, resume=True
-    )
+    cameras = [camera.name for camera in rig.demo_rig(width)]
+    writer = DatasetWriter(
+        out, ToyScene.object_id, ToyScene.names, cameras, {**info, **(meta or {})},
+        image_format=image_format, resume=True,
+    )  # fmt: skip
+    scenes = FoxScenes(family, width, seed, labelled, timesteps)
+    write_scenes(scenes, writer, count, processes, progress)
 
 
 def describe(spec: ObjectSceneSpec) -> dict[str, Any]:
@@ -148,28 +187,22 @@ def run(args: argparse.Namespace) -> int:
     """Renders a dataset; prints progress."""
     dataset_options.check(args)
     seed = args.seed if args.seed_from is None else seed_from(args.seed_from)
-    meta = {"command": " ".join(["s3k", *sys.argv[1:]])}
     counts = (args.labelled, args.unlabelled, seed)
-    if not args.object:
+    # Not the number of processes: the dataset is the same, and may be finished with another one.
+    command = re.sub(r" --processes[ =]\d+", "", " ".join(["s3k", *sys.argv[1:]]))
+    common: dict[str, Any] = {
+        "processes": args.processes,
+        "image_format": args.image_format,
+        "meta": {"command": command},
+    }
+    if args.object:
+        spec = dataset_options.object_spec(args)
+        render_object_dataset(spec, args.out, *counts, label_every=args.label_every, **common)
+    else:
         render_fox_dataset(
-            args.out,
-            args.family,
-            *counts,
-            width=args.width or 640,
-            timesteps=args.timesteps,
-            image_format=args.image_format,
-            meta=meta,
-        )
-        return 0
-    spec = dataset_options.object_spec(args)
-    render_object_dataset(
-        spec,
-        args.out,
-        *counts,
-        label_every=args.label_every,
-        image_format=args.image_format,
-        meta=meta,
-    )
+            args.out, args.family, *counts,
+            width=args.width or 640, timesteps=args.timesteps, **common,
+        )  # fmt: skip
     return 0
 
 

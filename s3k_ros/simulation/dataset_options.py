@@ -35,6 +35,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--width", type=int, help="image width, px (fox: 640, height 3/4 of it; objects: 128)"
     )
     parser.add_argument("--image-format", choices=("jpg", "png"), default="jpg")
+    parser.add_argument(
+        "--processes", type=int, metavar="N", help="that render, 0.8 GB each (default: one a core"
+        " for a large dataset)",
+    )  # fmt: skip
     fox = parser.add_argument_group("the fox in the cell, without --object")
     fox.add_argument(
         "--timesteps", type=int, default=1, metavar="N", help="samples an arrangement, the arm"
@@ -89,6 +93,8 @@ def check(args: argparse.Namespace) -> None:
     Raises:
         ConfigurationError: naming the option.
     """
+    if args.processes is not None and not 1 <= args.processes <= 256:
+        raise ConfigurationError(f"--processes = {args.processes} must be within 1..256")
     if args.object and args.timesteps != 1:
         raise ConfigurationError("--timesteps is for the fox: with --object nothing moves")
     if args.object:

@@ -51,7 +51,6 @@ class ObjectSceneRenderer:
         self.scene = ObjectModel(things, tables, tiles, spec.rig, spec.antialiasing)
         rig = spec.rig
         self._tiles = TiledRenderer(self.scene.model, rig.count, rig.width, rig.height)
-        self._begun: tuple[ScenePlan, Clicks] | None = None
 
     def sample(self, seed: int) -> Sample:
         """The sample of a seed, with clicks. Same seed, same sample."""
@@ -59,22 +58,11 @@ class ObjectSceneRenderer:
 
     def shoot(self, plan: ScenePlan, clicks: bool = True) -> Sample:
         """The sample of a planned scene: images, true keypoints, cameras, and clicks if wanted."""
-        self.begin(plan, clicks)
-        return self.finish()
-
-    def begin(self, plan: ScenePlan, clicks: bool = True) -> None:
-        """Begins to draw a planned scene; `finish` gives its sample."""
         self.show(plan)
-        self._tiles.begin(self.scene.data)
-        self._begun = plan, self._clicks(plan) if clicks else {}
-
-    def finish(self) -> Sample:
-        """The sample that was begun last, once it is drawn."""
-        assert self._begun is not None, "begin first"
-        (plan, clicks), self._begun = self._begun, None
-        images = dict(zip(self.camera_names, self._tiles.finish(), strict=True))
+        images = dict(zip(self.camera_names, self._tiles.render(self.scene.data), strict=True))
+        drawn = self._clicks(plan) if clicks else {}
         shown = None if len(plan.targets) > 1 else self.spec.objects[plan.targets[0]].name
-        return Sample(images, plan.keypoints, clicks, plan.cameras, shown)
+        return Sample(images, plan.keypoints, drawn, plan.cameras, shown)
 
     def show(self, plan: ScenePlan) -> None:
         """Puts a planned scene and its cameras up, undrawn."""

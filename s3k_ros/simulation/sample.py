@@ -30,7 +30,7 @@ class Sample:
         keypoints: (K, 3) true positions, base frame, m.
         clicks: (u, v), px, by camera and keypoint.
         cameras: the cameras of this sample, in the dataset's order.
-        object_name: which of the dataset's objects is shown; None: the dataset has but one.
+        object_name: which of the dataset's objects is shown; None: all of them, or the only one.
     """
 
     images: dict[str, Image]

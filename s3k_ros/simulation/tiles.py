@@ -1,7 +1,6 @@
-"""Several cameras' images drawn side by side into one picture, in the background.
+"""Several cameras' images drawn side by side into one picture and read back at once.
 
-MuJoCo's own renderer draws an image and waits until it is read back. Here all images of a sample
-are begun at once; whoever asked may do other work until they are there.
+MuJoCo's own renderer draws an image and waits until it is read back. Here a sample waits once.
 """
 
 from __future__ import annotations
@@ -12,7 +11,6 @@ import cv2
 import mujoco
 import numpy as np
 from numpy.typing import NDArray
-from OpenGL import GL
 
 Image = NDArray[np.uint8]
 PlainRenderer = mujoco.Renderer
@@ -52,8 +50,8 @@ class TiledRenderer:
         ]
         self._pixels = np.zeros((down, across, 3), np.uint8)
 
-    def begin(self, data: mujoco.MjData) -> None:
-        """Begins to draw what the cameras see; the state may change as soon as this returns."""
+    def render(self, data: mujoco.MjData) -> list[Image]:
+        """What the cameras see: uint8 BGR (H, W, 3) by camera."""
         self._gl.make_current()
         for i, tile in enumerate(self._tiles):
             self._camera.fixedcamid = i
@@ -62,11 +60,6 @@ class TiledRenderer:
                 mujoco.mjtCatBit.mjCAT_ALL, self._scene,
             )  # fmt: skip
             mujoco.mjr_render(tile, self._scene, self._context)
-        GL.glFlush()
-
-    def finish(self) -> list[Image]:
-        """Waits for what was begun last: uint8 BGR (H, W, 3) by camera."""
-        self._gl.make_current()
         down, across = self._pixels.shape[:2]
         whole = mujoco.MjrRect(0, 0, across, down)
         mujoco.mjr_readPixels(self._pixels, None, whole, self._context)

@@ -63,16 +63,15 @@ def test_killed_run_goes_on_to_the_same_dataset(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = _render(tmp_path / "whole")
-    shots = dataset.object_shots
+    shots = dataset.ObjectScenes.shots
 
     def broken(*args: Any) -> Iterator[pipeline.Shot]:
-        for i, shot in enumerate(shots(*args)):
-            if i == 3:
-                raise KeyboardInterrupt
-            yield shot
+        if args[-1] == 3:
+            raise KeyboardInterrupt
+        return shots(*args)
 
     with monkeypatch.context() as patch:
-        patch.setattr(dataset, "object_shots", broken)
+        patch.setattr(dataset.ObjectScenes, "shots", broken)
         with pytest.raises(KeyboardInterrupt):
             _render(tmp_path / "cut")
     again = _render(tmp_path / "cut")
@@ -81,6 +80,16 @@ def test_killed_run_goes_on_to_the_same_dataset(
         np.testing.assert_array_equal(again.truth(i), whole.truth(i))
         np.testing.assert_array_equal(again.labels(i), whole.labels(i))
         np.testing.assert_array_equal(again.images(i), whole.images(i))
+
+
+@pytest.mark.sim
+def test_several_processes_render_the_same_dataset_byte_for_byte(tmp_path: Path) -> None:
+    found = []
+    for name, processes in (("one", 1), ("two", 2)):
+        _render(tmp_path / name, processes=processes, label_every=3, image_format="png")
+        files = (path for path in (tmp_path / name).rglob("*") if path.is_file())
+        found.append({path.name: path.read_bytes() for path in files})
+    assert found[0] == found[1]
 
 
 @pytest.mark.sim
@@ -153,6 +162,7 @@ def test_options_become_a_spec() -> None:
         (["--label-every", "2"], "--label-every needs --object"),
         (["--keypoints", "k.yaml"], "--keypoints needs --object"),
         (["--object", "box", "--timesteps", "3"], "--timesteps"),
+        (["--object", "box", "--processes", "0"], "--processes"),
     ],
 )
 def test_options_that_do_not_go_together_are_named(words: list[str], named: str) -> None:
