@@ -214,15 +214,24 @@ def _refine_jointly(
 ) -> tuple[Fit, Array]:
     """All points (K, 3) with their distances, and their covariances (K, 3, 3)."""
     count = len(points)
-    rows = np.arange(count)
     fit = fit_at(stack, points, mixture)
-    for last in [False] * _ROUNDS + [True]:
-        information, gradient = shape.gradient(fit.points)
-        blocks = information.reshape(count, 3, count, 3)
-        blocks[rows, :, rows, :] += fit.damped
-        if last:
-            break
-        step = np.linalg.solve(information, gradient + fit.gradient.ravel()).reshape(count, 3)
+    information, gradient = _joint(fit, shape)
+    for _ in range(_ROUNDS):
+        step = np.linalg.solve(information, gradient).reshape(count, 3)
         fit = fit_at(stack, fit.points + step, mixture)
+        information, gradient = _joint(fit, shape)
+        if np.abs(step).max() < _STEP_TOLERANCE_M:
+            break
+    rows = np.arange(count)
     inverse = np.linalg.inv(information).reshape(count, 3, count, 3)
     return fit, np.asarray(inverse[rows, :, rows, :])
+
+
+def _joint(fit: Fit, shape: Shape) -> tuple[Array, Array]:
+    """Information (3 K, 3 K) and gradient (3 K,) of views and distances."""
+    count = len(fit.points)
+    rows = np.arange(count)
+    information, gradient = shape.gradient(fit.points)
+    # A view: the diagonal blocks of the information change in place.
+    information.reshape(count, 3, count, 3)[rows, :, rows, :] += fit.damped
+    return information, gradient + fit.gradient.ravel()

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import expit
 
 from s3k_ros.perception.description import DistanceDescription
 
@@ -74,15 +75,16 @@ class Shape:
         """Information (3 K, 3 K) and gradient (3 K,) of the distances at points (K, 3)."""
         count = len(points)
         distance, direction = _polar(points[self.first] - points[self.second])
-        odds = self._log_right(distance, self.spread**2) - np.log(_UNUSUAL)
-        weight = 1.0 / (1.0 + np.exp(-np.clip(odds, -50.0, 50.0))) / self.spread**2
+        known = np.isfinite(distance)
+        residual = np.where(known, self.distance - distance, 0.0)
+        direction = np.where(known[:, np.newaxis], direction, 0.0)
+        odds = self._log_right(self.distance + residual, self.spread**2) - np.log(_UNUSUAL)
+        weight = expit(odds) / self.spread**2
         rows = np.arange(len(self))
         jacobian = np.zeros((len(self), count, 3))
         jacobian[rows, self.first] = direction
         jacobian[rows, self.second] = -direction
-        flat = np.nan_to_num(jacobian.reshape(len(self), 3 * count))
-        residual = np.nan_to_num(self.distance - distance)
-        weight = np.where(np.isfinite(weight), weight, 0.0)
+        flat = jacobian.reshape(len(self), 3 * count)
         return flat.T @ (weight[:, np.newaxis] * flat), flat.T @ (weight * residual)
 
     def _log_right(self, distance: Array, variance: Array) -> Array:
