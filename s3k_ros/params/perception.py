@@ -16,7 +16,8 @@ class DetectorParameters(Parameters):
     )
     provider: str = param(
         "CPUExecutionProvider",
-        "execution provider of ONNX Runtime, for instance CUDAExecutionProvider",
+        "execution provider of ONNX Runtime, for instance CUDAExecutionProvider; where it is "
+        "missing, the CPU takes its place with a warning",
         read_only=True,
     )
 

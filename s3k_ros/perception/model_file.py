@@ -17,7 +17,6 @@ from typing import Protocol, Self
 import numpy as np
 import onnx
 import onnx.utils
-import onnxruntime
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from numpy.typing import NDArray
 
@@ -32,6 +31,7 @@ from s3k_ros.perception.description import (
     UncertaintyDescription,
     WeightDescription,
 )
+from s3k_ros.perception.session import CPU, open_session
 
 __all__ = [
     "METADATA_KEY",
@@ -49,8 +49,6 @@ __all__ = [
 
 FloatArray = NDArray[np.float32]
 
-CPU = "CPUExecutionProvider"
-
 
 class Network(Protocol):
     """One stage: images (N, 3, h, w), RGB 0..255, to logits (N, K, h/s, w/s)."""
@@ -67,6 +65,8 @@ class KeypointModel:
         sha256: hash of the file, hexadecimal.
         description: what the file says about itself.
         coarse, crop: the stages; crop is None when the coarse stage gives the positions.
+        provider: ONNX Runtime's execution provider in use.
+        fallback: why it is not the one that was asked for; empty when it is.
     """
 
     def __init__(
@@ -76,6 +76,8 @@ class KeypointModel:
         crop: Network | None = None,
         name: str = "",
         sha256: str = "",
+        provider: str = CPU,
+        fallback: str = "",
     ) -> None:
         """Combines the parts; `load` is the usual way."""
         self.description = description
@@ -83,6 +85,8 @@ class KeypointModel:
         self.crop = crop
         self.name = name or description.object_id
         self.sha256 = sha256
+        self.provider = provider
+        self.fallback = fallback
 
     @classmethod
     def load(cls, path: str | Path, threads: int = 2, provider: str = CPU) -> Self:
@@ -91,11 +95,12 @@ class KeypointModel:
         Args:
             path: the ONNX file.
             threads: CPU threads of each stage.
-            provider: ONNX Runtime's execution provider.
+            provider: ONNX Runtime's execution provider; where it is missing, the CPU takes its
+                place, and `fallback` says why.
 
         Raises:
             ConfigurationError: the file is missing, truncated, without metadata, or contradicts
-                itself, or the provider is not available; the message names file and fault.
+                itself, or no provider has such a name; the message names file and fault.
         """
         path = Path(path)
         try:
@@ -119,7 +124,9 @@ class KeypointModel:
             for stage, size in description.stages.items()
         }
         digest = hashlib.sha256(data).hexdigest()
-        return cls(description, stages["coarse"], stages.get("crop"), name, digest)
+        coarse, crop = stages["coarse"], stages.get("crop")
+        session = coarse.session
+        return cls(description, coarse, crop, name, digest, session.provider, session.fallback)
 
     def check_keypoints(self, expected: Sequence[str]) -> None:
         """Refuses a model of other keypoints than the configuration names.
@@ -203,7 +210,7 @@ class _Stage:
         height, width = stage.input_size
         self._check_interface(model, (height, width))
         graph = onnx.utils.Extractor(model).extract_model([self._input], [self._output])
-        self._session = _session(graph, threads, provider)
+        self.session = open_session(graph.SerializeToString(), threads, provider)
         logits = self(np.zeros((2, 3, height, width), np.float32))
         expected = (2, keypoints, *stage.grid_size)
         if logits.shape != expected:
@@ -214,7 +221,7 @@ class _Stage:
             raise ConfigurationError(f"{self._output} is not finite for a black image")
 
     def __call__(self, images: FloatArray) -> FloatArray:
-        logits: FloatArray = self._session.run([self._output], {self._input: images})[0]
+        logits: FloatArray = self.session.run.run([self._output], {self._input: images})[0]
         return logits
 
     def _check_interface(self, model: onnx.ModelProto, size: tuple[int, int]) -> None:
@@ -232,22 +239,3 @@ class _Stage:
                 f"input {self._input} has shape {dims}, its metadata say float32 {expected} "
                 "(0: any)"
             )
-
-
-def _session(graph: onnx.ModelProto, threads: int, provider: str) -> onnxruntime.InferenceSession:
-    available = onnxruntime.get_available_providers()
-    if provider not in available:
-        raise ConfigurationError(
-            f"ONNX Runtime has no provider {provider!r} here; available: {', '.join(available)}"
-        )
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    # Idle threads must not spin: the cores belong to the other nodes between two frame sets.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    try:
-        return onnxruntime.InferenceSession(
-            graph.SerializeToString(), options, providers=[provider]
-        )
-    except Exception as error:  # ONNX Runtime raises a dozen unrelated classes here
-        raise ConfigurationError(f"ONNX Runtime refuses the network: {error}") from None

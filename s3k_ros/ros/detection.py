@@ -84,6 +84,7 @@ class DetectionStage:
         }
         self.sets = node.diagnostics.stream("sets", timeout_s)
         node.diagnostics.add("model", self._report)
+        self._warn(slot.current)
         self._publish_model()
 
     def prepare(self, path: Path) -> PreparedModel:
@@ -94,12 +95,18 @@ class DetectionStage:
         """
         detector = self._slot.prepare(path)
         detector.model.name = swapped_name(path)
+        self._warn(detector)
 
         def use() -> None:
             self._slot.use(detector)
             self._publish_model()
 
         return PreparedModel(detector.model.name, use, detector.model.description)
+
+    def _warn(self, detector: KeypointDetector) -> None:
+        if detector.model.fallback:
+            text = f"model {detector.model.name} runs on the CPU: {detector.model.fallback}"
+            self._node.get_logger().warning(text)
 
     def _publish_model(self) -> None:
         model = self._slot.current.model
@@ -135,13 +142,17 @@ class DetectionStage:
             "model": model.name,
             "object_id": model.description.object_id,
             "sha256": model.sha256,
+            "provider": model.provider,
             "complete_sets": self._complete,
             "sets": self.sets.received,
             **{f"{k[:-2]}_ms": 1e3 * v for k, v in dataclasses.asdict(timings).items()},
             "total_ms": 1e3 * timings.total_s,
         }
+        warnings = [f"it runs on the CPU: {model.fallback}"] if model.fallback else []
         if model.description.uncertainty.provisional:
-            return Report(Level.WARN, "the model's uncertainty is provisional", values)
+            warnings.append("the model's uncertainty is provisional")
+        if warnings:
+            return Report(Level.WARN, "; ".join(warnings), values)
         return Report(Level.OK, model.name, values)
 
 

@@ -9,7 +9,6 @@ from support.rigs import make_rig
 from support.synthetic_model import KEYPOINTS, description, paint, paint_views, write_model
 
 from s3k_ros.errors import ConfigurationError
-from s3k_ros.params.perception import DetectorParameters
 from s3k_ros.perception.detector import (
     KeypointDetector,
     ViewKeypoints,
@@ -157,11 +156,6 @@ def test_timings_are_taken_from_the_clock_for_every_stage(path: Path) -> None:
 def test_detector_refuses_a_model_of_other_keypoints(path: Path) -> None:
     with pytest.raises(ConfigurationError, match="plug_tip"):
         KeypointDetector.load(str(path), keypoints=("plug_tip",))
-
-
-def test_unknown_provider_is_refused(path: Path) -> None:
-    with pytest.raises(ConfigurationError, match="available"):
-        KeypointDetector.load(str(path), DetectorParameters(provider="AbacusExecutionProvider"))
 
 
 def test_candidates_hold_both_blobs_of_one_colour(detector: KeypointDetector) -> None:

@@ -197,11 +197,6 @@ def test_weights_in_another_file_are_refused(path: Path) -> None:
     assert "another file" in refused(path)
 
 
-def test_provider_that_is_not_there_is_refused(path: Path) -> None:
-    with pytest.raises(ConfigurationError, match="available"):
-        KeypointModel.load(path, provider="AbacusExecutionProvider")
-
-
 def test_model_of_other_keypoints_than_the_configuration_is_refused(path: Path) -> None:
     model = KeypointModel.load(path)
     model.check_keypoints(KEYPOINTS)
