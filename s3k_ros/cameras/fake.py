@@ -16,7 +16,7 @@ import numpy as np
 
 from s3k_ros.cameras.device import CameraDevice, ClockReading, DeviceInfo, RawFrame, Role
 from s3k_ros.cameras.host import HostClock, SystemClock
-from s3k_ros.cameras.pixels import choose_format
+from s3k_ros.cameras.pixels import SUPPORTED, choose_format
 from s3k_ros.cameras.port import SETTINGS, Setting, Value
 from s3k_ros.errors import ConfigurationError, DeviceUnavailableError
 from s3k_ros.params.cameras import CameraSettings
@@ -266,7 +266,8 @@ class FakeDevice:
         self, name: str, unit: str, span: tuple[float, float, float | None] | None
     ) -> Setting:
         low, high, step = span or (None, None, None)
-        choices = self._camera.formats if name == "pixel_format" else ()
+        usable = tuple(f for f in self._camera.formats if f in SUPPORTED)
+        choices = usable if name == "pixel_format" else ()
         value = self._values[name]
         return Setting(name, value, unit, low, high, step, choices, name in PAUSING)
 
