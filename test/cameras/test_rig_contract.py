@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 import time
 from collections.abc import Iterator
@@ -9,9 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-from s3k_ros.cameras.port import CameraState, EventKind, Reason
-from s3k_ros.errors import ConfigurationError, DeviceUnavailableError
 from support.camera_rigs import (
     NAMES,
     BaslerBench,
@@ -22,7 +20,10 @@ from support.camera_rigs import (
     take,
 )
 
-# pylon's emulated cameras expose by POSIX timers that send SIGALRM, which pytest-timeout would take.
+from s3k_ros.cameras.port import CameraState, EventKind, Reason
+from s3k_ros.errors import ConfigurationError, DeviceUnavailableError
+
+# pylon's emulated cameras expose by timers that send SIGALRM, which pytest-timeout would take.
 pytestmark = [
     pytest.mark.timeout(300, method="thread"),
     pytest.mark.filterwarnings("ignore:builtin type .* has no __module__:DeprecationWarning"),
@@ -72,7 +73,7 @@ def test_sets_are_complete_and_in_order(bench: Bench) -> None:
     rig = run(bench)
     sets = [take(rig, lambda s: s.complete) for _ in range(10)]
     assert rig.cameras == NAMES
-    for before, after in zip(sets, sets[1:], strict=False):
+    for before, after in itertools.pairwise(sets):
         assert after.set_id > before.set_id
         assert after.stamp_ns > before.stamp_ns
         assert all(after.frames[n].counter > before.frames[n].counter for n in NAMES)
@@ -225,7 +226,7 @@ def test_frame_rate_changes_for_the_whole_rig(live: Bench) -> None:
     rig.stop()  # what waits is of the old rate
     rig.start()
     stamps = [take(rig, lambda s: s.complete).stamp_ns for _ in range(4)]
-    gaps = [b - a for a, b in zip(stamps[1:], stamps[2:], strict=False)]
+    gaps = [b - a for a, b in itertools.pairwise(stamps[1:])]
     assert min(gaps) > 0.15e9  # 25 Hz would be 0.04
 
 
