@@ -1,10 +1,10 @@
 """One point for every keypoint from views of which some are wrong.
 
-Hypotheses are where two views meet, and where all of them do (Eq. 2). The most likely ones under
-`s3k_ros.perception.mixture` are refined by Gauss-Newton with the weights of the mixture
-(expectation maximisation). Of each keypoint one is chosen, all of them jointly where the object's
-distances are known, and refined with these. How much more likely the best one is than the others,
-or than no point at all, is a part of the confidence.
+Hypotheses are where two of the surest views meet, and where all of them do (Eq. 2). The most
+likely ones under `s3k_ros.perception.mixture` are refined by Gauss-Newton with the weights of the
+mixture (expectation maximisation). Of each keypoint one is chosen, all of them jointly where the
+object's distances are known, and refined with these. How much more likely the best one is than the
+others, or than no point at all, is a part of the confidence.
 
 Shapes: C views, K keypoints, M hypotheses a keypoint.
 """
@@ -31,6 +31,8 @@ _APART = 0.02
 _STARTS = 3
 _ROUNDS = 6
 _STEP_TOLERANCE_M = 1e-7
+# Views of each keypoint that are paired, the surest ones: so the cost grows with the views alone.
+_PAIRED = 5
 # Pairs of views meet exactly in their point, so the other views see it with more error than S.
 _START_WIDENING = 4.0
 # Squared Mahalanobis distance of two hypotheses that are one: 99 % of chi-square with 3 degrees.
@@ -103,21 +105,17 @@ def find_consensus(
 def _starts(stack: CameraStack, mixture: Mixture, weights: Array) -> Array:
     """(M, K, 3) the best hypotheses of each keypoint; NaN where it has fewer."""
     rays = stack.rays(mixture.pixels).swapaxes(0, 1)
-    views, count = mixture.seen.shape
-    pairs = list(combinations(range(views), 2))
-    chosen = np.zeros((len(pairs) + 1, views))
-    chosen[0] = 1.0
-    for row, pair in enumerate(pairs, start=1):
-        chosen[row, pair] = 1.0
+    chosen = _bundles(mixture)
+    count = len(chosen)
     counts = np.where(mixture.seen, np.maximum(weights, 1e-6), 0.0).T
     points = intersect_rays(stack.centres, rays[:, np.newaxis], chosen * counts[:, np.newaxis])
-    columns = np.repeat(np.arange(count), len(chosen))
+    columns = np.repeat(np.arange(count), chosen.shape[1])
     fit = fit_at(stack, points.reshape(-1, 3), mixture.at(columns).widened(_START_WIDENING))
     left = np.where(np.isfinite(fit.span), fit.gain, -np.inf).reshape(count, -1)
     span = fit.span.reshape(count, -1)
     rows = np.arange(count)
     picked = []
-    for _ in range(min(_STARTS, len(chosen))):
+    for _ in range(min(_STARTS, chosen.shape[1])):
         best = left.argmax(axis=1)
         known = np.isfinite(left[rows, best])
         at = np.where(known[:, np.newaxis], points[rows, best], np.nan)
@@ -125,6 +123,19 @@ def _starts(stack: CameraStack, mixture: Mixture, weights: Array) -> Array:
         apart = np.linalg.norm(points - at[:, np.newaxis], axis=-1)
         left = np.where(apart > _APART * span, left, -np.inf)
     return np.array(picked)
+
+
+def _bundles(mixture: Mixture) -> Array:
+    """(K, H, C) which rays meet in each hypothesis: all of them, and pairs of the surest views."""
+    views, count = mixture.seen.shape
+    surest = np.argsort(np.where(mixture.seen, mixture.log_lost, np.inf), axis=0)[:_PAIRED]
+    pairs = list(combinations(surest, 2))
+    chosen = np.zeros((count, len(pairs) + 1, views))
+    chosen[:, 0] = 1.0
+    for row, pair in enumerate(pairs, start=1):
+        for view in pair:
+            chosen[np.arange(count), row, view] = 1.0
+    return chosen
 
 
 def _refine(stack: CameraStack, points: Array, mixture: Mixture) -> Fit:

@@ -193,15 +193,15 @@ def test_views_that_meet_nowhere_are_inconsistent() -> None:
     assert tail.status == Status.OK
 
 
-@pytest.mark.parametrize("outliers", [0, 1, 2])
-def test_regions_hold_the_truth_as_often_as_they_claim(outliers: int) -> None:
-    cameras = make_rig("rational_polynomial", 5)
+@pytest.mark.parametrize(("seeing", "outliers"), [(4, 0), (4, 1), (5, 2), (8, 1), (8, 3)])
+def test_regions_hold_the_truth_as_often_as_they_claim(seeing: int, outliers: int) -> None:
+    cameras = make_rig("rational_polynomial", seeing)
     count = 2000
     rng = np.random.default_rng(3)
     points = np.array([0.6, 0.0, 0.05]) + rng.uniform(-0.1, 0.1, (count, 3))
     params = TriangulationParameters(calibration_error_px=0.0)
     views = make_views(cameras, points, noise_px=1.0)
-    wrong = rng.permuted(np.arange(5) < np.full((count, 1), outliers), axis=1).T
+    wrong = rng.permuted(np.arange(seeing) < np.full((count, 1), outliers), axis=1).T
     for view, lies in zip(views, wrong, strict=True):
         assert view is not None
         view.pixels[lies] += rng.uniform(-120, 120, (int(lies.sum()), 2))
@@ -211,7 +211,7 @@ def test_regions_hold_the_truth_as_often_as_they_claim(outliers: int) -> None:
     error = np.array([estimates[i].position - points[i] for i in good])
     covariance = np.array([estimates[i].covariance for i in good])
     squared = np.einsum("ni,nij,nj->n", error, np.linalg.inv(covariance), error)
-    assert len(good) > (0.999, 0.99, 0.95)[outliers] * count
+    assert len(good) > (0.999, 0.98, 0.95, 0.95)[outliers] * count
     assert np.mean(np.linalg.norm(error, axis=1) > 0.03) < 0.01
     # 95 % of chi-square with 3 degrees of freedom.
     assert 0.93 < np.mean(squared < 7.815) < 0.97
