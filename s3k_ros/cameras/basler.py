@@ -164,11 +164,26 @@ class PylonFeatures:
 
 
 class PylonDevice:
-    """`CameraDevice` of an open pylon camera."""
+    """`CameraDevice` of an open pylon camera.
 
-    def __init__(self, module: Any, camera: Any, info: DeviceInfo, clock: HostClock) -> None:
+    Args:
+        module: pypylon's pylon module.
+        camera: pylon's InstantCamera, open.
+        info: which camera.
+        clock: the host's clocks.
+        features: in place of the camera's own, for tests.
+    """
+
+    def __init__(
+        self,
+        module: Any,
+        camera: Any,
+        info: DeviceInfo,
+        clock: HostClock,
+        features: Features | None = None,
+    ) -> None:
         self._pylon, self._camera, self._info, self._clock = module, camera, info, clock
-        self.features: Features = PylonFeatures(module, camera)
+        self.features: Features = features or PylonFeatures(module, camera)
         self._block_ids = BlockIds(wraps=info.transport == "gige")
         self._pixel_format = ""
         self._role: Role | None = None

@@ -118,7 +118,7 @@ class ReplayRig:
 
     def _read_up_to(self, now: int) -> int:
         """Reads all sets that are due and one more; returns when the oldest is due."""
-        while not self._waiting or (self._speed and self._due(self._waiting[-1]) <= now):
+        while not self._waiting or (self._speed and self._due(self._waiting[-1], now) <= now):
             following = self._read()
             if following is None:
                 break
@@ -128,14 +128,14 @@ class ReplayRig:
         # The newest one is not due yet.
         while len(self._waiting) > self._queue_sets + 1:
             self._refuse(self._waiting.popleft(), Reason.OVERFLOW)
-        return self._due(self._waiting[0]) if self._waiting else now
+        return self._due(self._waiting[0], now) if self._waiting else now
 
-    def _due(self, frames: FrameSet) -> int:
-        """When a set is to be shown, on the monotonic clock."""
+    def _due(self, frames: FrameSet, now: int) -> int:
+        """When a set is to be shown, on the monotonic clock; the first one at once."""
         if not self._speed:
             return 0
         if self._anchor is None:
-            self._anchor = (frames.stamp_ns, self._clock.monotonic_ns())
+            self._anchor = (frames.stamp_ns, now)
         stamp_ns, at_ns = self._anchor
         return at_ns + round((frames.stamp_ns - stamp_ns) / self._speed)
 
