@@ -144,7 +144,8 @@ class KeypointTracker:
             raise DataError(f"the set {what} ({1e-9 * behind_ns:.4f} s behind): not tracked")
         if self._time_ns != _NEVER_NS:
             self._tracks = self._predicted(self._tracks, time_ns)
-            self._candidates = self._predicted(self._candidates, time_ns)
+            if self._agreeing.any():
+                self._candidates = self._predicted(self._candidates, time_ns)
         self._time_ns = time_ns
         young = self._young(time_ns)
         self._tracks = self._tracks.where(young, MotionStates.unknown(self.count))
@@ -174,7 +175,8 @@ class KeypointTracker:
         inside = new.seen & ~fresh & (distances <= limit)
         outside = new.seen & ~fresh & ~inside
         start = MotionStates.at_rest(new.positions, new.averaging, self.params.initial_velocity_m_s)
-        jumped = self._follow_outsiders(new, start, outside, fresh | inside, limit)
+        self._agreeing[fresh | inside] = 0
+        jumped = self._follow_outsiders(new, start, outside, limit) if outside.any() else outside
         tracks = self._tracks.updated(new.positions, new.averaging)
         self._tracks = tracks.where(inside, start.where(fresh, self._tracks))
         self._tracks = self._candidates.where(jumped, self._tracks)
@@ -186,7 +188,6 @@ class KeypointTracker:
         new: _Measurements,
         start: MotionStates,
         outside: BoolArray,
-        believed: BoolArray,
         limit: float,
     ) -> BoolArray:
         """Follows the measurements outside the gate; (K,) for which enough of them agree."""
@@ -196,7 +197,6 @@ class KeypointTracker:
         self._candidates = candidates.where(agrees, start.where(outside, self._candidates))
         self._agreeing = np.where(agrees, self._agreeing + 1, self._agreeing)
         self._agreeing[outside & ~agrees] = 1
-        self._agreeing[believed] = 0
         return np.asarray(outside & (self._agreeing >= self.params.jump_measurements))
 
     def _at(self, time_ns: int, states: MotionStates) -> list[TrackedKeypoint]:
@@ -215,6 +215,7 @@ class KeypointTracker:
             status=Status.PREDICTED if age_ns else Status.OK,
             position=states.positions[k].copy(),
             covariance=states.position_covariances[k] + self._floors[k],
+            shared=self._floors[k].copy(),
         )
         return TrackedKeypoint(estimate, age_ns, states.velocities[k].copy())
 
