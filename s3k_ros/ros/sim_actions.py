@@ -19,16 +19,16 @@ from rclpy.task import Future
 from sensor_msgs.msg import JointState
 
 from s3k_ros.ros.conversions import nanoseconds, stamp_message
-from s3k_ros.simulation.arm_controller import (
+from s3k_ros.simulation.cell import ARM_JOINTS, GRIPPER_JOINT
+from s3k_ros.simulation.gripper_controller import CLOSED_RAD, OPEN_RAD, GripperHandle
+from s3k_ros.simulation.simulator import Simulator
+from s3k_ros.simulation.trajectory_goal import (
     ErrorCode,
     GoalHandle,
     GoalState,
     TrajectoryGoal,
     TrajectoryRefusedError,
 )
-from s3k_ros.simulation.cell import ARM_JOINTS, GRIPPER_JOINT
-from s3k_ros.simulation.gripper_controller import CLOSED_RAD, OPEN_RAD, GripperHandle
-from s3k_ros.simulation.simulator import Simulator
 
 _NS = 1e-9
 # Feedback every so many polls.

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 
 from s3k_ros.params.simulation import GripperControlParameters
-from s3k_ros.simulation.arm_controller import GoalState
+from s3k_ros.simulation.trajectory_goal import GoalState
 
 OPEN_RAD, CLOSED_RAD = 0.0, 0.7929
 """Range of the knuckle joint in the driver's robot description."""

@@ -19,12 +19,7 @@ from numpy.typing import NDArray
 from s3k_ros.errors import DeviceUnavailableError
 from s3k_ros.params.simulation import ArmControlParameters, GripperControlParameters
 from s3k_ros.simulation import gripper_controller as gripper
-from s3k_ros.simulation.arm_controller import (
-    ArmController,
-    GoalHandle,
-    JointLimits,
-    TrajectoryGoal,
-)
+from s3k_ros.simulation.arm_controller import ArmController
 from s3k_ros.simulation.cell import (
     ARM_JOINTS,
     HOME_JOINTS_RAD,
@@ -32,6 +27,7 @@ from s3k_ros.simulation.cell import (
     VELOCITY_LIMITS_RAD_S,
     CellModel,
 )
+from s3k_ros.simulation.trajectory_goal import GoalHandle, JointLimits, TrajectoryGoal
 
 Array = NDArray[np.float64]
 

@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 
 from s3k_ros.params.simulation import ArmControlParameters
-from s3k_ros.simulation.arm_controller import (
+from s3k_ros.simulation.arm_controller import ArmController
+from s3k_ros.simulation.trajectory_goal import (
     UNRESTRICTED,
-    ArmController,
     ErrorCode,
     GoalState,
     JointLimits,

@@ -3,7 +3,6 @@ import numpy as np
 import pytest
 
 from s3k_ros.simulation import gripper_controller as gripper
-from s3k_ros.simulation.arm_controller import GoalState, TrajectoryGoal
 from s3k_ros.simulation.cell import (
     ARM_JOINTS,
     HOME_JOINTS_RAD,
@@ -12,6 +11,7 @@ from s3k_ros.simulation.cell import (
 )
 from s3k_ros.simulation.rig import CAMERA_NAMES, demo_rig, scene_view
 from s3k_ros.simulation.simulator import CONTROL_PERIOD_S, Simulator
+from s3k_ros.simulation.trajectory_goal import GoalState, TrajectoryGoal
 from s3k_ros.simulation.views import Views
 
 pytestmark = pytest.mark.sim

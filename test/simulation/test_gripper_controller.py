@@ -1,8 +1,8 @@
 import pytest
 
 from s3k_ros.params.simulation import GripperControlParameters
-from s3k_ros.simulation.arm_controller import GoalState
 from s3k_ros.simulation.gripper_controller import CLOSED_RAD, MAX_EFFORT_N, GripperController
+from s3k_ros.simulation.trajectory_goal import GoalState
 
 DT = 0.01
 

@@ -12,10 +12,10 @@ from s3k_ros.grasp.jaws import joint_from_width, width_from_joint
 from s3k_ros.grasp.planner import GraspPlan, GraspPlanner
 from s3k_ros.grasp.ports import JointReading, WrenchReading
 from s3k_ros.params.grasp import GraspParameters, RobotParameters
-from s3k_ros.simulation.arm_controller import GoalState, TrajectoryGoal, TrajectoryRefusedError
 from s3k_ros.simulation.cell import ARM_JOINTS, TABLE_HEIGHT_M, build_cell
 from s3k_ros.simulation.scene import SETTLE_S, ToyScene
 from s3k_ros.simulation.simulator import Simulator
+from s3k_ros.simulation.trajectory_goal import GoalState, TrajectoryGoal, TrajectoryRefusedError
 from support.kinematic_cell import TICK_S, DirectPlanner, FakeKeypoints, sawyer
 
 # As perception gives them: five sets a second with errors of some millimetres.
