@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from s3k_ros.cameras import genicam, genicam_settings
+from s3k_ros.cameras import genicam, genicam_settings, genicam_trigger
 from s3k_ros.cameras.device import CameraDevice, ClockReading, DeviceInfo, RawFrame, Role
 from s3k_ros.cameras.genicam import Features
 from s3k_ros.cameras.host import HostClock, SystemClock
@@ -64,7 +64,10 @@ class PylonBus:
 
     def devices(self) -> list[DeviceInfo]:
         """See `CameraBus`."""
-        return [_describe(info) for info in self._factory.EnumerateDevices()]
+        try:
+            return [_describe(info) for info in self._factory.EnumerateDevices()]
+        except self._pylon.GenericException as error:
+            raise DeviceUnavailableError(f"pylon cannot list cameras: {_line(error)}") from None
 
     def open(self, info: DeviceInfo) -> CameraDevice:
         """See `CameraBus`."""
@@ -90,8 +93,7 @@ class PylonBus:
         if self._trigger.mode == "action":
             for name in devices:
                 sending(name)
-            self._send_action()
-            return set()
+            return set() if self._send_action() else set(devices)
         deaf = set()
         for name, device in devices.items():
             assert isinstance(device, PylonDevice)
@@ -100,17 +102,20 @@ class PylonBus:
                 deaf.add(name)
         return deaf
 
-    def _send_action(self) -> None:
+    def _send_action(self) -> bool:
         """One broadcast (pypylon's samples/gige_action_command.py); nobody's answer is awaited."""
-        if self._action is None:
-            layer = self._factory.CreateTl("BaslerGigE")
-            self._action = layer.ActionCommand(
-                self._trigger.action_device_key,
-                self._trigger.action_group_key,
-                self._pylon.AllGroupMask,
-                self._trigger.action_broadcast,
-            )
-        self._action.IssueNoWait()
+        try:
+            if self._action is None:
+                layer = self._factory.CreateTl("BaslerGigE")
+                self._action = layer.ActionCommand(
+                    self._trigger.action_device_key,
+                    self._trigger.action_group_key,
+                    self._pylon.AllGroupMask,
+                    self._trigger.action_broadcast,
+                )
+            return bool(self._action.IssueNoWait())
+        except self._pylon.GenericException:
+            return False  # the cable is out: the watch tells that the trigger has stopped
 
 
 class PylonFeatures:
@@ -212,7 +217,9 @@ class PylonDevice:
         with self._errors():
             self._camera.MaxNumBuffer.SetValue(BUFFERS)
             self._role = role
-            return genicam.set_up(self.features, settings, role, str(self._info))
+            genicam.set_image(self.features, settings, str(self._info))
+            genicam_trigger.set_trigger(self.features, settings, role)
+            return genicam.share_link(self.features, settings, role.cameras)
 
     def start(self) -> None:
         """See `CameraDevice`."""
@@ -268,6 +275,13 @@ class PylonDevice:
             after_ns = self._clock.monotonic_ns()
             return ClockReading(int(self.features.get(self._latch[1])), before_ns, after_ns)
 
+    def note(self) -> str:
+        """See `CameraDevice`: its state in PTP, where the rig uses that."""
+        if self._role is None or self._role.trigger.mode != "ptp":
+            return ""
+        with self._errors():
+            return f"PTP {genicam_trigger.ptp_state(self.features)}"
+
     def settings(self) -> Mapping[str, Setting]:
         """See `CameraDevice`."""
         with self._errors():
@@ -277,7 +291,7 @@ class PylonDevice:
         """See `CameraDevice`."""
         with self._errors():
             if name == "frame_rate_hz" and self._role:
-                genicam.change_rate(self.features, float(value), self._role)
+                genicam_trigger.change_rate(self.features, float(value), self._role)
                 return value
             made = genicam_settings.change(self.features, name, value)
             if name in ("exposure_s", "region_height", "binning"):

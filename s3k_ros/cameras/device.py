@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from s3k_ros.cameras.port import Setting, Value
+from s3k_ros.errors import ConfigurationError, DeviceUnavailableError
 from s3k_ros.params.cameras import CameraSettings, TriggerParameters
 
 
@@ -115,6 +116,9 @@ class CameraDevice(Protocol):
     def read_clock(self) -> ClockReading | None:
         """Reads the clock, or None when the camera cannot."""
 
+    def note(self) -> str:
+        """What else there is to say of its state, such as its place in PTP; mostly empty."""
+
     def settings(self) -> Mapping[str, Setting]:
         """Live parameters with their present ranges."""
 
@@ -150,3 +154,26 @@ class CameraBus(Protocol):
         Returns:
             The names of those that could not be triggered.
         """
+
+
+def find(identity: str, devices: list[DeviceInfo], camera: str) -> DeviceInfo:
+    """The device with this serial number, or else with this user id.
+
+    Raises:
+        ConfigurationError: several have this user id.
+        DeviceUnavailableError: there is none; the message lists those that are there.
+    """
+    matches = [d for d in devices if d.serial == identity]
+    matches = matches or [d for d in devices if d.user_id == identity]
+    if len(matches) == 1:
+        return matches[0]
+    listed = "; ".join(map(str, devices)) or "none at all"
+    if matches:
+        raise ConfigurationError(
+            f"camera {camera}: {len(matches)} devices have the user id {identity!r}: "
+            f"use serial numbers. Connected: {listed}"
+        )
+    raise DeviceUnavailableError(
+        f"camera {camera}: no device has the serial number or user id {identity!r}. "
+        f"Connected: {listed}"
+    )

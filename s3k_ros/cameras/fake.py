@@ -241,6 +241,10 @@ class FakeDevice:
             at += round(random.uniform(-20e6, 20e6))
         return ClockReading(self._tick(at), before, after)
 
+    def note(self) -> str:
+        """See `CameraDevice`."""
+        return ""
+
     def settings(self) -> Mapping[str, Setting]:
         """See `CameraDevice`."""
         self._require()

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from s3k_ros.cameras.device import Role
 from s3k_ros.cameras.pixels import choose_format
 from s3k_ros.cameras.port import Value
 from s3k_ros.errors import ConfigurationError
@@ -21,8 +20,6 @@ EXPOSURE_US = ("ExposureTime", "ExposureTimeAbs")
 BALANCE_RATIO = ("BalanceRatio", "BalanceRatioAbs")
 RESULTING_RATE = ("ResultingFrameRate", "ResultingFrameRateAbs", "BslResultingAcquisitionFrameRate")
 READOUT_US = ("SensorReadoutTime", "ReadoutTimeAbs")
-# Signals that rise when the exposure begins, best first.
-OUTPUT_SIGNALS = ("ExposureActive", "FlashWindow", "Timer1Active")
 COLOURS = ("red", "green", "blue")
 
 GIGABIT_BYTES_S = 125e6
@@ -81,17 +78,8 @@ def clip(features: Features, name: str, value: float) -> float:
     return min(max(value, low), high)
 
 
-def set_up(features: Features, settings: CameraSettings, role: Role, camera: str) -> list[str]:
-    """Sets a camera up for a rig.
-
-    Args:
-        features: of the camera, which does not stream.
-        settings: the values.
-        role: what the camera does in the rig.
-        camera: for messages.
-
-    Returns:
-        Warnings: what the camera will not achieve.
+def set_image(features: Features, settings: CameraSettings, camera: str) -> None:
+    """Sets what the images are like; the camera must not stream.
 
     Raises:
         ConfigurationError: the camera cannot take a value; the message says which it can.
@@ -100,8 +88,6 @@ def set_up(features: Features, settings: CameraSettings, role: Role, camera: str
         features.set("AcquisitionMode", "Continuous")
     _set_format(features, settings, camera)
     _set_light(features, settings)
-    set_trigger(features, settings, role)
-    return [*_share_link(features, settings, role), *_check_rate(features, settings)]
 
 
 # --- image ------------------------------------------------------------------------------------
@@ -174,137 +160,15 @@ def set_balance(features: Features, colour: str, ratio: float) -> None:
     features.set(name, ratio)
 
 
-# --- trigger ----------------------------------------------------------------------------------
-
-
-def set_trigger(features: Features, settings: CameraSettings, role: Role) -> None:
-    """Sets what makes the camera expose.
-
-    Raises:
-        ConfigurationError: the camera lacks what the mode needs.
-    """
-    for selector in features.choices("TriggerSelector"):
-        features.set("TriggerSelector", selector)
-        features.set("TriggerMode", "Off")
-    mode = role.trigger.mode
-    free = mode == "free_run" or role.is_source
-    set_rate(features, settings.frame_rate_hz if free else None)
-    if mode == "ptp":
-        _synchronous_free_run(features, settings.frame_rate_hz)
-    if role.is_source:
-        _drive_line(features, role)
-    if free or (mode == "ptp" and features.has("SyncFreeRunTimerEnable")):
-        return
-    features.set("TriggerSelector", "FrameStart")
-    source = {"software": "Software", "action": "Action1", "ptp": "PeriodicSignal1"}.get(mode)
-    if source is None:
-        source = role.trigger.input_line
-        _listen_to_line(features, source)
-        features.set("TriggerSource", source)
-        features.set("TriggerActivation", role.trigger.activation)
-    else:
-        features.set("TriggerSource", source)
-    if mode == "action":
-        _accept_action(features, role)
-    features.set("TriggerMode", "On")
-
-
-def set_rate(features: Features, rate_hz: float | None) -> None:
-    """Limits the rate of a camera that runs freely; None: as fast as its trigger."""
-    if features.has("AcquisitionFrameRateEnable"):
-        features.set("AcquisitionFrameRateEnable", rate_hz is not None)
-    if rate_hz is not None:
-        features.set(required(features, FRAME_RATE, "frame_rate_hz"), rate_hz)
-
-
-def change_rate(features: Features, rate_hz: float, role: Role) -> None:
-    """Another rate, live, for a camera that sets the pace itself."""
-    if role.trigger.mode == "ptp":
-        _synchronous_free_run(features, rate_hz)
-    else:
-        set_rate(features, rate_hz)
-
-
-def _listen_to_line(features: Features, line: str) -> None:
-    features.set("LineSelector", line)
-    if features.has("LineMode") and features.writable("LineMode"):
-        features.set("LineMode", "Input")
-
-
-def _drive_line(features: Features, role: Role) -> None:
-    """The driving camera's output is high while it exposes: the edge starts the others."""
-    features.set("LineSelector", role.trigger.output_line)
-    if features.has("LineMode") and features.writable("LineMode"):
-        features.set("LineMode", "Output")
-    offered = features.choices("LineSource")
-    signal = next((name for name in OUTPUT_SIGNALS if name in offered), None)
-    if signal is None:
-        raise ConfigurationError(
-            f"{role.trigger.output_line} can show none of {', '.join(OUTPUT_SIGNALS)}, only "
-            f"{', '.join(offered)}: use trigger mode line"
-        )
-    features.set("LineSource", signal)
-    if features.has("LineInverter"):
-        features.set("LineInverter", role.trigger.invert_output)
-    elif role.trigger.invert_output:
-        raise ConfigurationError(f"{role.trigger.output_line} cannot be inverted")
-
-
-def _accept_action(features: Features, role: Role) -> None:
-    """Action commands (docs.baslerweb.com/action-commands): the keys must match the broadcast."""
-    required(features, ("ActionDeviceKey",), "trigger mode action needs a GigE camera")
-    if features.has("ActionSelector"):
-        features.set("ActionSelector", 1)
-    features.set("ActionDeviceKey", role.trigger.action_device_key)
-    features.set("ActionGroupKey", role.trigger.action_group_key)
-    features.set("ActionGroupMask", 0xFFFFFFFF)
-
-
-# --- PTP --------------------------------------------------------------------------------------
-
-
-def _synchronous_free_run(features: Features, rate_hz: float) -> None:
-    """All cameras expose at multiples of the period on the common clock.
-
-    ace GigE: docs.baslerweb.com/synchronous-free-run; the others: .../periodic-signal.
-    """
-    enable = ("PtpEnable", "GevIEEE1588")
-    features.set(required(features, enable, "trigger mode ptp needs a GigE camera"), True)
-    if features.has("SyncFreeRunTimerEnable"):
-        features.set("SyncFreeRunTimerEnable", False)
-        features.set("SyncFreeRunTimerStartTimeLow", 0)
-        features.set("SyncFreeRunTimerStartTimeHigh", 0)
-        features.set("SyncFreeRunTimerTriggerRateAbs", rate_hz)
-        features.execute("SyncFreeRunTimerUpdate")
-        features.set("SyncFreeRunTimerEnable", True)
-        return
-    period = required(features, ("BslPeriodicSignalPeriod",), "trigger mode ptp")
-    if features.has("BslPeriodicSignalSelector"):
-        features.set("BslPeriodicSignalSelector", "PeriodicSignal1")
-    features.set(period, 1e6 / rate_hz)
-    features.set("BslPeriodicSignalDelay", 0.0)
-
-
-def ptp_state(features: Features) -> str | None:
-    """How the camera's clock stands in PTP, such as Slave or Master; None without PTP."""
-    for latch, status in (
-        ("PtpDataSetLatch", "PtpStatus"),
-        ("GevIEEE1588DataSetLatch", "GevIEEE1588StatusLatched"),
-    ):
-        if features.has(status):
-            features.execute(latch)
-            return str(features.get(status))
-    return None
-
-
 # --- link -------------------------------------------------------------------------------------
 
 
-def _share_link(features: Features, settings: CameraSettings, role: Role) -> list[str]:
-    """Gives the camera its share of the link; warns when the images do not fit into it."""
+def share_link(features: Features, settings: CameraSettings, cameras: int) -> list[str]:
+    """Gives the camera its share of the link; warns of what it will not achieve."""
+    warnings = _check_rate(features, settings)
     if not settings.link_limit_mb_s:
-        return []
-    share = 1e6 * settings.link_limit_mb_s / role.cameras
+        return warnings
+    share = 1e6 * settings.link_limit_mb_s / cameras
     if features.has("DeviceLinkThroughputLimit"):
         if features.has("DeviceLinkThroughputLimitMode"):
             features.set("DeviceLinkThroughputLimitMode", "On")
@@ -314,10 +178,11 @@ def _share_link(features: Features, settings: CameraSettings, role: Role) -> lis
         _space_packets(features, share)
     need = float(features.get("PayloadSize")) * settings.frame_rate_hz
     if need <= share:
-        return []
+        return warnings
     return [
+        *warnings,
         f"its images need {need / 1e6:.0f} MB/s at {settings.frame_rate_hz:g} Hz, its share of the "
-        f"link is {share / 1e6:.0f} MB/s: lower the rate, bin, or choose a Bayer format"
+        f"link is {share / 1e6:.0f} MB/s: lower the rate, bin, or choose a Bayer format",
     ]
 
 

@@ -11,7 +11,7 @@ from concurrent.futures import Future
 from typing import Protocol, TypeVar
 
 from s3k_ros.cameras.clock import HostTime, TickClock
-from s3k_ros.cameras.device import CameraBus, CameraDevice, DeviceInfo, RawFrame, Role
+from s3k_ros.cameras.device import CameraBus, CameraDevice, DeviceInfo, RawFrame, Role, find
 from s3k_ros.cameras.host import Claims, HostClock
 from s3k_ros.cameras.port import EventKind, Value
 from s3k_ros.errors import ConfigurationError, DeviceUnavailableError
@@ -82,6 +82,7 @@ class CameraLink:
         self.connections = 0
         self.device: CameraDevice | None = None
         self.streaming = False
+        self.note = ""
         self._bus, self._claims, self._clock, self._owner = bus, claims, clock, owner
         self._reconnect_s, self._clock_period_ns = reconnect_s, round(1e9 * clock_period_s)
         self._requests: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
@@ -236,6 +237,7 @@ class CameraLink:
         error_ns = self.ticks.state().error_ns
         soon = error_ns is None or error_ns > GOOD_ERROR_NS
         self._next_reading_ns = now + (SOON_NS if soon else self._clock_period_ns)
+        self.note = device.note()
         if reading is None:
             self._readable = False
             return
@@ -254,6 +256,8 @@ class CameraLink:
                 self._step()
             except DeviceUnavailableError as error:
                 self._lose(str(error))
+            except Exception as error:  # a thread that dies would take the camera with it
+                self._lose(f"{type(error).__name__}: {error}")
         if self.device:
             self._end_stream_quietly()
 
@@ -340,26 +344,3 @@ class CameraLink:
         if device:
             device.close()
             self._claims.release(device.info.serial)
-
-
-def find(identity: str, devices: list[DeviceInfo], camera: str) -> DeviceInfo:
-    """The device with this serial number, or else with this user id.
-
-    Raises:
-        ConfigurationError: several have this user id.
-        DeviceUnavailableError: there is none; the message lists those that are there.
-    """
-    matches = [d for d in devices if d.serial == identity]
-    matches = matches or [d for d in devices if d.user_id == identity]
-    if len(matches) == 1:
-        return matches[0]
-    listed = "; ".join(map(str, devices)) or "none at all"
-    if matches:
-        raise ConfigurationError(
-            f"camera {camera}: {len(matches)} devices have the user id {identity!r}: "
-            f"use serial numbers. Connected: {listed}"
-        )
-    raise DeviceUnavailableError(
-        f"camera {camera}: no device has the serial number or user id {identity!r}. "
-        f"Connected: {listed}"
-    )

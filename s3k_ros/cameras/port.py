@@ -214,6 +214,7 @@ class CameraStatistics:
     dropped: Mapping[Reason, int] = dataclasses.field(default_factory=dict)
     missed: Mapping[Reason, int] = dataclasses.field(default_factory=dict)
     connections: int = 0
+    note: str = ""
     clock: ClockState = ClockState()
 
 

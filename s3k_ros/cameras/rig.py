@@ -7,10 +7,10 @@ queued. Bayer images are interpolated in `next_set`, in the consumer's thread.
 from __future__ import annotations
 
 import collections
-import functools
 import threading
 from collections.abc import Iterable, Mapping
 
+from s3k_ros.cameras.controls import Controls
 from s3k_ros.cameras.device import CameraBus, CameraDevice, RawFrame, Role
 from s3k_ros.cameras.host import Claims, HostClock, SystemClock
 from s3k_ros.cameras.link import CameraLink
@@ -36,8 +36,6 @@ from s3k_ros.params.cameras import CameraRigParameters, CameraSettings, TriggerP
 
 # Events that wait for the consumer.
 KEPT_EVENTS = 1000
-# Highest rate of a trigger that the cameras do not limit themselves.
-MAX_RATE_HZ = 1000.0
 
 Outcome = Paired[RawFrame] | Refused[RawFrame]
 
@@ -78,7 +76,6 @@ class DeviceRig:
         self._clock = clock or SystemClock()
         self._lock = threading.Condition()
         self._events: collections.deque[Event] = collections.deque(maxlen=KEPT_EVENTS)
-        self._rate_hz = settings.frame_rate_hz
         claimed = claims or Claims()
         self._links = {
             name: CameraLink(
@@ -95,7 +92,9 @@ class DeviceRig:
             )
             for name, identity in parameters.identities.items()
         }
-        self._watch = Watch(parameters.silence_s, self._rate_hz)
+        rate_hz = settings.frame_rate_hz
+        self._controls = Controls(self._links, trigger.mode, rate_hz, self._on_rate)
+        self._watch = Watch(parameters.silence_s, rate_hz)
         self._pairing = self._make_pairing()
         self._forget()
         self._threads: list[Trigger | _Keeper] = []
@@ -104,7 +103,7 @@ class DeviceRig:
     def _make_pairing(self) -> Pairing[RawFrame]:
         return Pairing(
             self.cameras,
-            period_ns=round(1e9 / self._rate_hz),
+            period_ns=round(1e9 / self._controls.rate_hz),
             max_skew_ns=round(1e9 * self._parameters.max_skew_s),
             timeout_ns=round(1e9 * self._parameters.set_timeout_s),
             min_cameras=self._parameters.min_views,
@@ -165,7 +164,7 @@ class DeviceRig:
         self._want(True)
         self._threads = [_Keeper(self)]
         if self._trigger_parameters.mode in ("software", "action"):
-            self._threads.append(Trigger(self._fire, self._clock, lambda: self._rate_hz))
+            self._threads.append(Trigger(self._fire, self._clock, lambda: self._controls.rate_hz))
 
     def stop(self) -> None:
         """See `CameraRig.stop`."""
@@ -314,59 +313,17 @@ class DeviceRig:
 
     def settings(self, camera: str) -> Mapping[str, Setting]:
         """See `CameraRig.settings`."""
-        link = self._link(camera)
-        return link.call(lambda: self._settings(link)) if link.device else {}
-
-    def _settings(self, link: CameraLink) -> dict[str, Setting]:
-        known = dict(link.required().settings())
-        own = known.get("frame_rate_hz")
-        if own is None or not self._paced_by_cameras:
-            high = own.high if own else MAX_RATE_HZ
-            known["frame_rate_hz"] = Setting("frame_rate_hz", self._rate_hz, "Hz", 0.1, high)
-        return known
-
-    @property
-    def _paced_by_cameras(self) -> bool:
-        """Whether the rate is set in the cameras, and not by the trigger that they follow."""
-        return self._trigger_parameters.mode in ("camera", "free_run", "ptp")
+        return self._controls.settings(camera)
 
     def change(self, camera: str, name: str, value: Value) -> Value:
         """See `CameraRig.change`."""
-        link = self._link(camera)
+        return self._controls.change(camera, name, value)
 
-        made = link.call(lambda: self._change(link, name, value))
-        if name == "frame_rate_hz":
-            self._set_rate(float(made))
-        return made
-
-    def _change(self, link: CameraLink, name: str, value: Value) -> Value:
-        """Checks and sets one setting, in the camera's thread."""
-        device, known = link.required(), self._settings(link)
-        if name not in known:
-            raise ConfigurationError(
-                f"camera {link.name} has no setting {name!r}; it has {', '.join(known)}"
-            )
-        check(link.name, known[name], value)
-        if name == "frame_rate_hz":
-            return value
-        if known[name].pauses:
-            made = link.paused(lambda device: device.change(name, value))
-        else:
-            made = device.change(name, value)
-        link.keep_setting(name, made)
-        return made
-
-    def _set_rate(self, rate_hz: float) -> None:
-        """The rate belongs to the rig: whichever camera was asked, all follow."""
+    def _on_rate(self, rate_hz: float) -> None:
+        """The rate has changed."""
         with self._lock:
-            self._rate_hz = rate_hz
             self._watch.set_rate(rate_hz)
             self._pairing.set_period(round(1e9 / rate_hz))
-        for link in self._links.values():
-            link.keep_setting("frame_rate_hz", rate_hz)
-            paces = self._trigger_parameters.mode != "camera" or link.role.is_source
-            if (device := link.device) and self._paced_by_cameras and paces:
-                link.call(functools.partial(device.change, "frame_rate_hz", rate_hz))
 
     def statistics(self) -> RigStatistics:
         """See `CameraRig.statistics`."""
@@ -382,11 +339,6 @@ class DeviceRig:
             self._events.clear()
             return events
 
-    def _link(self, camera: str) -> CameraLink:
-        if camera not in self._links:
-            raise ConfigurationError(f"no camera {camera!r}; the rig has {', '.join(self._links)}")
-        return self._links[camera]
-
     def _camera_statistics(self, link: CameraLink) -> CameraStatistics:
         state = CameraState.ABSENT
         device = link.device
@@ -399,6 +351,7 @@ class DeviceRig:
             device=str(device.info) if device else "",
             **self._tally.of_camera(link.name, self._pairing.missed),
             connections=link.connections,
+            note=link.note if device else "",
             clock=link.ticks.state() if device else ClockState(),
         )
 
@@ -419,17 +372,3 @@ class _Keeper:
     def end(self) -> None:
         self._ended.set()
         self._thread.join()
-
-
-def check(camera: str, setting: Setting, value: Value) -> None:
-    """Raises ConfigurationError, with what is allowed, for a value that a setting cannot take."""
-    kind = type(setting.value)
-    number = kind in (int, float) and isinstance(value, int if kind is int else (int, float))
-    fits = number and not isinstance(value, bool) if kind in (int, float) else type(value) is kind
-    if fits and isinstance(value, (int, float)) and not isinstance(value, bool):
-        low, high = setting.low, setting.high
-        fits = (low is None or value >= low) and (high is None or value <= high)
-    if not fits or (setting.choices and value not in setting.choices):
-        raise ConfigurationError(
-            f"camera {camera}: {setting.name} = {value!r} is not allowed: {setting.allowed}"
-        )

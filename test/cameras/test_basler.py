@@ -233,7 +233,7 @@ def bus_with(factory: Any, mode: str, monkeypatch: pytest.MonkeyPatch) -> PylonB
 def test_an_action_command_is_one_broadcast_for_all(monkeypatch: pytest.MonkeyPatch) -> None:
     sent: list[Any] = []
     layer = SimpleNamespace(
-        ActionCommand=lambda *keys: SimpleNamespace(IssueNoWait=lambda: sent.append(keys))
+        ActionCommand=lambda *keys: SimpleNamespace(IssueNoWait=lambda: sent.append(keys) is None)
     )
     factory = SimpleNamespace(CreateTl=lambda name: layer if name == "BaslerGigE" else None)
     bus = bus_with(factory, "action", monkeypatch)

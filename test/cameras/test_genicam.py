@@ -11,7 +11,7 @@ import dataclasses
 import pytest
 from support.genicam_double import FeatureDouble, ace2_gige, ace_gige, dart_usb
 
-from s3k_ros.cameras import genicam, genicam_settings
+from s3k_ros.cameras import genicam, genicam_settings, genicam_trigger
 from s3k_ros.cameras.device import Role
 from s3k_ros.errors import ConfigurationError
 from s3k_ros.params.cameras import CameraSettings, TriggerParameters
@@ -25,7 +25,9 @@ def role(mode: str, *, is_source: bool = False, cameras: int = 4, **trigger: obj
 
 def set_up(features: FeatureDouble, made: Role, **changes: object) -> list[str]:
     settings = dataclasses.replace(SETTINGS, **changes)
-    return genicam.set_up(features, settings, made, "cam")
+    genicam.set_image(features, settings, "cam")
+    genicam_trigger.set_trigger(features, settings, made)
+    return genicam.share_link(features, settings, made.cameras)
 
 
 # --- image and light --------------------------------------------------------------------------
@@ -144,7 +146,7 @@ def test_action_commands_need_matching_keys() -> None:
 
 
 def test_action_commands_and_ptp_are_refused_for_usb_cameras() -> None:
-    with pytest.raises(ConfigurationError, match="one of"):
+    with pytest.raises(ConfigurationError, match="trigger mode action needs a GigE camera"):
         set_up(dart_usb(), role("action"))
     with pytest.raises(ConfigurationError, match="trigger mode ptp needs a GigE camera"):
         set_up(dart_usb(), role("ptp"))
@@ -161,7 +163,7 @@ def test_ptp_on_ace_gige_is_a_synchronous_free_run() -> None:
     assert camera.values["SyncFreeRunTimerStartTimeHigh"] == 0
     assert camera.values["SyncFreeRunTimerEnable"] is True
     assert camera.values["TriggerMode"] == "Off"
-    assert genicam.ptp_state(camera) == "Slave"
+    assert genicam_trigger.ptp_state(camera) == "Slave"
 
 
 def test_ptp_on_ace_2_is_a_periodic_signal() -> None:
@@ -173,14 +175,14 @@ def test_ptp_on_ace_2_is_a_periodic_signal() -> None:
     assert camera.values["BslPeriodicSignalDelay"] == 0.0
     assert camera.values["TriggerSource"] == "PeriodicSignal1"
     assert camera.values["TriggerMode"] == "On"
-    assert genicam.ptp_state(camera) == "Master"
-    assert genicam.ptp_state(dart_usb()) is None
+    assert genicam_trigger.ptp_state(camera) == "Master"
+    assert genicam_trigger.ptp_state(dart_usb()) is None
 
 
 def test_the_rate_changes_live_where_the_camera_sets_the_pace() -> None:
     free, ptp = dart_usb(), ace_gige()
-    genicam.change_rate(free, 12.0, role("free_run"))
-    genicam.change_rate(ptp, 12.0, role("ptp"))
+    genicam_trigger.change_rate(free, 12.0, role("free_run"))
+    genicam_trigger.change_rate(ptp, 12.0, role("ptp"))
     assert free.values["AcquisitionFrameRate"] == 12.0
     assert ptp.values["SyncFreeRunTimerTriggerRateAbs"] == 12.0
 
