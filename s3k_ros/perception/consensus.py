@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from s3k_ros.geometry.camera import CameraStack
 from s3k_ros.geometry.triangulation import intersect_rays
 from s3k_ros.perception.mixture import Fit, Mixture, fit_at
+from s3k_ros.perception.rescue import rescue
 from s3k_ros.perception.shape import Shape
 
 Array = NDArray[np.float64]
@@ -47,8 +48,8 @@ class Consensus:
         points: (K, 3) m, base frame; NaN where no two views meet.
         covariances: (K, 3, 3) m^2, without what all views share.
         odds: (K,) logarithm of the odds that the point is right, by the mixture: against the other
-            points, and against none. Minus infinity where fewer than two views take part: one view
-            and the near misses of others are as often wrong as right.
+            points, and against none. Minus infinity where fewer than two views take part and no
+            distances stand in: one view and near misses of others are as often wrong as right.
         support: (K,) sum of the logarithms of how much better its distances to other keypoints fit
             than those of a wrong point would; zero without known distances.
         taking_part: (C, K) whether each view is more likely right than not.
@@ -91,7 +92,7 @@ def find_consensus(
         fit, covariances = _refine_jointly(stack, points, mixture, shape)
     part = fit.right > 0.5
     known = np.isfinite(odds) & (part.sum(axis=0) >= 2)
-    return Consensus(
+    consensus = Consensus(
         points=np.where(known[:, np.newaxis], fit.points, np.nan),
         covariances=np.where(known[:, np.newaxis, np.newaxis], covariances, np.nan),
         odds=np.where(known, odds, -np.inf),
@@ -100,6 +101,25 @@ def find_consensus(
         residuals=np.where(known[:, np.newaxis], fit.residuals, np.nan),
         parallel=parallel,
     )
+    if shape is not None:
+        _rescue_doubtful(consensus, stack, mixture, shape)
+    return consensus
+
+
+def _rescue_doubtful(
+    consensus: Consensus, stack: CameraStack, mixture: Mixture, shape: Shape
+) -> None:
+    """Replaces points that are more likely wrong by those of one view and known distances."""
+    believed = consensus.odds > 0.0
+    for k in np.flatnonzero(~believed):
+        links = shape.links(int(k), consensus.points, consensus.covariances, believed)
+        found = rescue(stack, mixture.at(np.array([k])), links)
+        if found is None or not (found.right > 0.5).any() or found.odds < consensus.odds[k]:
+            continue
+        consensus.points[k], consensus.covariances[k] = found.point, found.covariance
+        consensus.odds[k], consensus.support[k] = found.odds, found.support
+        consensus.taking_part[:, k] = found.right > 0.5
+        consensus.residuals[:, k] = found.residuals
 
 
 def _starts(stack: CameraStack, mixture: Mixture, weights: Array) -> Array:

@@ -116,7 +116,7 @@ class SpaceConfidence:
 
     def log_odds(self, second: Array, views: Array, support: Array) -> Array:
         """(...) of log-odds of second surest views, numbers of views and supports of distances."""
-        further = self.further_view * np.maximum(views - 2, 0)
+        further = self.further_view * (views - 2)
         return np.asarray(self.bias + self.second_view * second + further + self.support * support)
 
 

@@ -156,7 +156,7 @@ def fit_at(stack: CameraStack, points: Array, mixture: Mixture) -> Fit:
     # Squared pixels a metre, across the lines of sight.
     scale = (0.5 * (j * j).sum(axis=(-2, -1)) / mixture.spans**2).sum(axis=0)
     count = counted.sum(axis=0)
-    span = np.sqrt(np.divide(count, scale, out=np.full(len(points), np.nan), where=count > 1))
+    span = np.sqrt(np.divide(count, scale, out=np.full(len(points), np.nan), where=count > 0))
     return Fit(
         points=points,
         gain=gain,

@@ -18,6 +18,7 @@ from scipy.special import expit
 from s3k_ros.perception.description import DistanceDescription
 
 Array = NDArray[np.float64]
+BoolArray = NDArray[np.bool_]
 
 # Part of the keypoints' distances that is far off for reasons of its own: a limb that bends as
 # never seen before.
@@ -64,12 +65,16 @@ class Shape:
         offset = points[:, np.newaxis, self.first] - points[np.newaxis, :, self.second]
         both = covariances[:, np.newaxis, self.first] + covariances[np.newaxis, :, self.second]
         distance, direction = _polar(offset)
-        variance = (direction[..., np.newaxis, :] @ both @ direction[..., np.newaxis])[..., 0, 0]
-        right = self._log_right(distance, self.spread**2 + variance)
-        known = np.isfinite(distance)
-        right = np.where(known, right, 0.0)
-        gain: Array = np.where(known, np.logaddexp(right, np.log(_UNUSUAL)), 0.0)
-        return gain
+        variance = self.spread**2 + _along(direction, both)
+        return _gain(_log_right(distance - self.distance, variance))
+
+    def links(self, k: int, points: Array, covariances: Array, found: BoolArray) -> Links:
+        """The distances of keypoint k to those found, at points (K, 3) with (K, 3, 3) m^2."""
+        other = np.where(self.first == k, self.second, self.first)
+        number = np.flatnonzero(((self.first == k) | (self.second == k)) & found[other])
+        other = other[number]
+        distance, spread = self.distance[number], self.spread[number]
+        return Links(points[other], covariances[other], distance, spread)
 
     def gradient(self, points: Array) -> tuple[Array, Array]:
         """Information (3 K, 3 K) and gradient (3 K,) of the distances at points (K, 3)."""
@@ -78,8 +83,7 @@ class Shape:
         known = np.isfinite(distance)
         residual = np.where(known, self.distance - distance, 0.0)
         direction = np.where(known[:, np.newaxis], direction, 0.0)
-        odds = self._log_right(self.distance + residual, self.spread**2) - np.log(_UNUSUAL)
-        weight = expit(odds) / self.spread**2
+        weight = _weight(_log_right(residual, self.spread**2), self.spread**2)
         rows = np.arange(len(self))
         jacobian = np.zeros((len(self), count, 3))
         jacobian[rows, self.first] = direction
@@ -87,11 +91,62 @@ class Shape:
         flat = jacobian.reshape(len(self), 3 * count)
         return flat.T @ (weight[:, np.newaxis] * flat), flat.T @ (weight * residual)
 
-    def _log_right(self, distance: Array, variance: Array) -> Array:
-        """Logarithm of the density of a right distance over that of a wrong one."""
-        squared = (distance - self.distance) ** 2 / variance
-        scale = np.log((1.0 - _UNUSUAL) * _SCATTER_M) - 0.5 * np.log(2 * np.pi * variance)
-        return np.asarray(scale - 0.5 * squared)
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Links:
+    """The distances of one keypoint to L others that have a point.
+
+    Attributes:
+        points: (L, 3) m. covariances: (L, 3, 3) m^2. distance, spread: (L,) m.
+    """
+
+    points: Array
+    covariances: Array
+    distance: Array
+    spread: Array
+
+    def __len__(self) -> int:
+        return len(self.distance)
+
+    def gains(self, trial: Array) -> Array:
+        """(N,) log-likelihood of trial points (N, 3), above that of wrong ones."""
+        distance, direction = _polar(trial[:, np.newaxis] - self.points)
+        variance = self.spread**2 + _along(direction, self.covariances)
+        gain: Array = _gain(_log_right(distance - self.distance, variance)).sum(axis=1)
+        return gain
+
+    def gradient(self, trial: Array) -> tuple[Array, Array]:
+        """Information (N, 3, 3) and gradient (N, 3) at trial points (N, 3)."""
+        distance, direction = _polar(trial[:, np.newaxis] - self.points)
+        variance = self.spread**2 + _along(direction, self.covariances)
+        residual = self.distance - distance
+        weight = _weight(_log_right(residual, variance), variance)
+        scaled = weight[..., np.newaxis] * direction
+        return direction.swapaxes(1, 2) @ scaled, (scaled * residual[..., np.newaxis]).sum(axis=1)
+
+
+def _log_right(residual: Array, variance: Array) -> Array:
+    """Logarithm of the density of a right distance over that of a wrong one."""
+    scale = np.log((1.0 - _UNUSUAL) * _SCATTER_M) - 0.5 * np.log(2 * np.pi * variance)
+    return np.asarray(scale - 0.5 * residual**2 / variance)
+
+
+def _gain(right: Array) -> Array:
+    """Log-likelihood of a distance that may be unusual; zero where nothing is known."""
+    known = np.isfinite(right)
+    return np.where(known, np.logaddexp(np.where(known, right, 0.0), np.log(_UNUSUAL)), 0.0)
+
+
+def _weight(right: Array, variance: Array) -> Array:
+    """Inverse variance of a distance, times the probability that it is not unusual."""
+    return np.asarray(expit(right - np.log(_UNUSUAL)) / variance)
+
+
+def _along(direction: Array, covariances: Array) -> Array:
+    """Variances (...) of covariances (..., 3, 3) along directions (..., 3)."""
+    return np.asarray(
+        (direction[..., np.newaxis, :] @ covariances @ direction[..., np.newaxis])[..., 0, 0]
+    )
 
 
 def _polar(offset: Array) -> tuple[Array, Array]:

@@ -84,7 +84,7 @@ class Evidence:
 
     Attributes:
         points: (K, 3) m, base frame; NaN where there is none.
-        second: (K,) log-odds of the second surest view that takes part.
+        second: (K,) log-odds of the second surest view that takes part, or of the only one.
         views: (K,) number of views that take part.
         support: (K,) of the distances to other keypoints.
         odds: (K,) log-odds against other points and against none; minus infinity without a point.
@@ -297,6 +297,8 @@ def _evidence(confidences: Array, found: Consensus) -> Evidence:
     probability = np.clip(confidences, _MIN_PROBABILITY, 1.0 - _MIN_PROBABILITY)
     odds = np.where(found.taking_part, logit(probability), -np.inf)
     known = np.isfinite(found.odds)
-    second = np.where(known, np.sort(odds, axis=0)[-min(2, len(odds))], 0.0)
     count = found.taking_part.sum(axis=0)
+    # Of a single view, which distances confirm, its own.
+    ranked = np.sort(odds, axis=0)[::-1]
+    second = np.where(known, ranked[np.clip(count - 1, 0, 1), np.arange(len(count))], 0.0)
     return Evidence(found.points, second, count, found.support, found.odds)

@@ -24,6 +24,15 @@ NAMES = ("head", "tail")
 POINTS = np.array([[0.62, 0.03, 0.08], [0.55, -0.04, 0.02]])
 
 
+CORNERS = np.array([[0.55, -0.05, 0.02], [0.65, 0.02, 0.03], [0.58, 0.04, 0.12]])
+RIGID = Shape.of(
+    [
+        DistanceDescription((i, j), float(np.linalg.norm(CORNERS[i] - CORNERS[j])), 1e-3)
+        for i, j in ((0, 1), (0, 2), (1, 2))
+    ]
+)
+# Where distances count, as after a calibration.
+FITTED = SpaceConfidence(0.5, 0.45, 2.2, 0.3)
 ELSEWHERE = POINTS + np.array([0.0, 0.2, 0.1])
 
 
@@ -286,6 +295,54 @@ def test_known_distances_tell_which_of_two_pairs_of_views_is_right() -> None:
     assert np.linalg.norm(head.position - POINTS[0]) < 1e-3
 
 
+def corners(cameras: list[Camera], seeing: set[int]) -> list[ViewKeypoints | None]:
+    """Views of three keypoints, the last of which only some views show; others are lost."""
+    views = make_views(cameras, CORNERS, noise_px=0.5)
+    for i in range(len(cameras)):
+        if i not in seeing:
+            views = changed(views, i, 2, (90.0 - 60.0 * i, 70.0 * (-1) ** i), confidence=0.1)
+    return views
+
+
+@pytest.mark.parametrize("seeing", range(4))
+def test_one_view_and_two_distances_give_a_position(seeing: int) -> None:
+    cameras = make_rig("plumb_bob")
+    views = corners(cameras, {seeing})
+    names = ("a", "b", "c")
+    alone = KeypointTriangulator(names).estimate(cameras, views)[2]
+    assert alone.status != Status.OK
+    triangulator = KeypointTriangulator(names, space=FITTED, shape=RIGID)
+    found = triangulator.estimate(cameras, views)[2]
+    assert found.status == Status.OK
+    assert found.views_used == 1 << seeing
+    error = found.position - CORNERS[2]
+    assert np.linalg.norm(error) < 0.01
+    # 99.9 % of chi-square with 3 degrees of freedom.
+    assert error @ np.linalg.solve(found.covariance, error) < 16.3
+    seen_by_all = triangulator.estimate(cameras, corners(cameras, {0, 1, 2, 3}))[2]
+    assert found.confidence < seen_by_all.confidence
+
+
+def test_one_view_that_does_not_fit_the_distances_is_refused() -> None:
+    cameras = make_rig()
+    views = changed(corners(cameras, {1}), 1, 2, (45.0, 60.0))
+    triangulator = KeypointTriangulator(("a", "b", "c"), space=FITTED, shape=RIGID)
+    a, b, c = triangulator.estimate(cameras, views)
+    assert a.status == b.status == Status.OK
+    assert c.status != Status.OK
+
+
+def test_two_lost_keypoints_of_three_are_refused() -> None:
+    cameras = make_rig()
+    views = corners(cameras, {1})
+    for i in (0, 2, 3):
+        views = changed(views, i, 1, (-80.0 + 60.0 * i, 75.0), confidence=0.1)
+    estimates = KeypointTriangulator(("a", "b", "c"), space=FITTED, shape=RIGID).estimate(
+        cameras, views
+    )
+    assert [e.status == Status.OK for e in estimates] == [True, False, False]
+
+
 def test_known_distances_narrow_the_covariance_and_stay_honest() -> None:
     cameras = make_rig("plumb_bob")
     length = float(np.linalg.norm(POINTS[0] - POINTS[1]))
@@ -310,11 +367,10 @@ def test_known_distances_narrow_the_covariance_and_stay_honest() -> None:
 def test_a_keypoint_whose_distances_do_not_fit_is_less_believed() -> None:
     cameras = make_rig()
     length = float(np.linalg.norm(POINTS[0] - POINTS[1]))
-    space = SpaceConfidence(0.5, 0.45, 2.2, 0.3)
     views = make_views(cameras)
     found = [
         KeypointTriangulator(
-            NAMES, space=space, shape=Shape.of([DistanceDescription((0, 1), stated, 1e-3)])
+            NAMES, space=FITTED, shape=Shape.of([DistanceDescription((0, 1), stated, 1e-3)])
         ).estimate(cameras, views)[0]
         for stated in (length, length + 0.05)
     ]
