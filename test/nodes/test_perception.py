@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from types import SimpleNamespace
 
@@ -207,6 +208,24 @@ def test_diagnostics_name_the_camera_that_stopped(stack):
     assert status_of(stack, "keypoint_detector", "cam0").level == DiagnosticStatus.OK
     values = {v.key: v.value for v in status_of(stack, "keypoint_detector", "sets").values}
     assert {"rate_hz", "dropped", "latency_ms_median", "skew_ms_max"} <= set(values)
+
+
+def test_diagnostics_name_the_camera_of_another_rate(stack):
+    def warned():
+        status = status_of(stack, "keypoint_detector", "synchronisation")
+        return status and "cam1" in status.message and status
+
+    stack.diagnostics.clear()
+    rounds = itertools.count()
+
+    def slow_cam1():
+        stack.cameras.publish(POINTS, silent=["cam1"] if next(rounds) % 2 else [])
+        stack.ros.spin(0.15)
+        return warned()
+
+    status = stack.ros.spin_until(slow_cam1, what="a warning of the rates")
+    assert status.level != DiagnosticStatus.OK
+    assert "cam1 takes" in status.message or "of the images of cam1 are lost" in status.message
 
 
 def test_second_detector_on_the_domain_is_refused(stack, start_node):

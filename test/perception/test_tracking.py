@@ -329,7 +329,7 @@ def test_misfitting_inputs_are_refused() -> None:
         tracker.update(START_NS, [estimate(None)])
 
 
-@pytest.mark.parametrize("values", [{"max_age_s": -1.0}, {"persistent_share": 1.0}])
+@pytest.mark.parametrize("values", [{"max_age_s": -1.0}, {"persistent_share": 1.5}])
 def test_parameters_out_of_range_are_refused(values: dict[str, float]) -> None:
     with pytest.raises(ConfigurationError, match=next(iter(values))):
         TrackingParameters.from_mapping(values)
