@@ -97,7 +97,8 @@ class CameraRigNodeParameters(Parameters):
 
     source: str = param(
         "basler",
-        "basler: cameras through pylon; fake: images of one grey; else the path of a recording.",
+        "basler: cameras through pylon; fake: cameras in memory with images of one grey.",
+        choices=("basler", "fake"),
         read_only=True,
     )
     rig: str = param(

@@ -86,8 +86,10 @@ class ModelService:
         def run() -> None:
             try:
                 future.set_result(work())
-            except BaseException as error:
+            except S3kError as error:
                 future.set_exception(error)
+            except Exception as error:  # whatever the file does to the libraries: the node goes on
+                future.set_exception(ConfigurationError(f"{type(error).__name__}: {error}"))
             if self._node.executor is not None:
                 self._node.executor.wake()
 

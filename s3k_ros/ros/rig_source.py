@@ -17,7 +17,7 @@ class RigConfiguration:
     """Everything that makes a rig.
 
     Attributes:
-        source: "basler", "fake", or the path of a recording.
+        source: "basler" or "fake".
         parameters, settings, trigger: of the rig.
     """
 
@@ -34,7 +34,7 @@ def make_rig(configuration: RigConfiguration) -> CameraRig:
     """The rig, not yet open.
 
     Raises:
-        ConfigurationError: the configuration contradicts itself, or there is no such recording.
+        ConfigurationError: the configuration contradicts itself, or pypylon is missing.
     """
     c = configuration
     if c.source == "fake":

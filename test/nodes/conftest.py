@@ -11,7 +11,7 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -74,8 +74,10 @@ PATIENCE_S = 120.0
 class NodeProcess:
     """A node's process and what it printed."""
 
-    def __init__(self, command: list[str], log: Path, domain: int) -> None:
-        environment = {**os.environ, "ROS_DOMAIN_ID": str(domain)}
+    def __init__(
+        self, command: list[str], log: Path, domain: int, environment: Mapping[str, str]
+    ) -> None:
+        environment = {**os.environ, "ROS_DOMAIN_ID": str(domain), **environment}
         self._log = log
         self._process = subprocess.Popen(
             command, stdout=log.open("w"), stderr=subprocess.STDOUT, env=environment
@@ -132,6 +134,7 @@ def start_node(
         arguments: Sequence[str] = (),
         domain: int | None = None,
         program: Sequence[str] = (),
+        environment: Mapping[str, str] | None = None,
     ) -> NodeProcess:
         """``program``: a command that runs the node in place of its executable."""
         command = [*(program or [str(binaries / name)]), "--ros-args"]
@@ -141,7 +144,9 @@ def start_node(
         if namespace:
             command += ["-r", f"__ns:={namespace}"]
         log = folder / f"{len(started)}_{name}.log"
-        process = NodeProcess([*command, *arguments], log, domain or module_domain)
+        process = NodeProcess(
+            [*command, *arguments], log, domain or module_domain, environment or {}
+        )
         started.append(process)
         return process
 

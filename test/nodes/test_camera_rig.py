@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import numpy as np
 import pytest
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
@@ -127,6 +129,20 @@ def test_rig_stops_and_starts_on_request(ros, node, images):
     assert not any(images.values())
     assert call(True).success
     ros.spin_until(lambda: of_one_trigger(images), what="images again")
+
+
+def test_emulated_basler_cameras_give_images(ros, start_node):
+    """Real pylon code underneath."""
+    serials = '["0815-0000", "0815-0001"]'
+    params = {"source": "basler", "cameras": ["left", "right"], "devices": serials, "rig": "''"}
+    emulator = {"PYLON_CAMEMU": "2"}
+    process = start_node("camera_rig", params, "/emulated", environment=emulator)
+    process.wait_until_ready()
+    images = ros.collect(Image, "/emulated/right/image_raw", qos.images())
+    ros.spin_until(lambda: images, what="an emulated image")
+    assert images[0].header.frame_id == "right_optical"
+    assert abs(time.time_ns() - nanoseconds(images[-1].header.stamp)) < 60e9
+    assert process.stop() == 0, process.output
 
 
 def test_second_rig_on_the_same_cameras_is_refused(start_node, rig_file, node):
