@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import math
 from collections.abc import Mapping
 from typing import Any, Self
 
@@ -16,6 +15,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from s3k_ros.errors import ConfigurationError
+from s3k_ros.perception.metadata import (
+    Matrix,
+    Section,
+    as_matrix,
+    as_number,
+    as_pair,
+    as_text,
+    require,
+)
 
 METADATA_KEY = "s3k"
 FORMAT = 1
@@ -26,7 +34,6 @@ log of the mass in the window around the peak; log of whole-map spread over sigm
 around the peak over the mass around the second one."""
 
 Array = NDArray[Any]
-Matrix = tuple[tuple[float, ...], ...]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,13 +55,13 @@ class StageDescription:
 
     def __post_init__(self) -> None:
         height, width = self.input_size
-        _require(self.stride >= 1, "stride", self.stride, "at least 1")
+        require(self.stride >= 1, "stride", self.stride, "at least 1")
         fits = min(height, width) >= 8 and height % self.stride == 0 and width % self.stride == 0
-        _require(fits, "input_size", self.input_size, "at least 8 and a multiple of the stride")
-        _require(self.sigma_px > 0, "sigma_px", self.sigma_px, "positive")
+        require(fits, "input_size", self.input_size, "at least 8 and a multiple of the stride")
+        require(self.sigma_px > 0, "sigma_px", self.sigma_px, "positive")
         if self.crop_fraction is not None:
             in_range = 0.02 <= self.crop_fraction <= 1.0
-            _require(in_range, "crop_fraction", self.crop_fraction, "0.02 to 1")
+            require(in_range, "crop_fraction", self.crop_fraction, "0.02 to 1")
 
     @property
     def grid_size(self) -> tuple[int, int]:
@@ -70,8 +77,8 @@ class WeightDescription:
     beta: float = 4.0
 
     def __post_init__(self) -> None:
-        _require(self.alpha > 0, "weights.alpha", self.alpha, "positive")
-        _require(self.beta > 0, "weights.beta", self.beta, "positive")
+        require(self.alpha > 0, "weights.alpha", self.alpha, "positive")
+        require(self.beta > 0, "weights.beta", self.beta, "positive")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,7 +90,7 @@ class ConfidenceDescription:
 
     def __post_init__(self) -> None:
         for name in self.weights:
-            _require(
+            require(
                 name in CONFIDENCE_FEATURES,
                 "uncertainty.confidence.weights",
                 name,
@@ -112,7 +119,7 @@ class SpaceConfidence:
     def __post_init__(self) -> None:
         for name in ("second_view", "further_view", "support"):
             value = getattr(self, name)
-            _require(value >= 0, f"uncertainty.space_confidence.{name}", value, "not negative")
+            require(value >= 0, f"uncertainty.space_confidence.{name}", value, "not negative")
 
     def log_odds(self, second: Array, views: Array, support: Array) -> Array:
         """(...) of log-odds of second surest views, numbers of views and supports of distances."""
@@ -153,17 +160,17 @@ class UncertaintyDescription:
     space_confidence: SpaceConfidence = dataclasses.field(default_factory=SpaceConfidence)
 
     def __post_init__(self) -> None:
-        _require(self.reference_width >= 1, "reference_width", self.reference_width, "positive")
+        require(self.reference_width >= 1, "reference_width", self.reference_width, "positive")
         _check_matrices("pixel_variance", self.pixel_variance, 2, definite=True)
         _check_matrices("common_mode", self.common_mode, 3, definite=False)
         for gain in self.spread_gain:
-            _require(gain >= 0, "spread_gain", gain, "not negative")
+            require(gain >= 0, "spread_gain", gain, "not negative")
         for trace in self.common_reference:
-            _require(trace > 0, "common_reference", trace, "positive")
+            require(trace > 0, "common_reference", trace, "positive")
         fits = len(self.common_reference) in (0, len(self.common_mode))
-        _require(fits, "common_reference", list(self.common_reference), "none or one a keypoint")
+        require(fits, "common_reference", list(self.common_reference), "none or one a keypoint")
         in_range = 0.0 <= self.common_growth <= 3.0
-        _require(in_range, "common_growth", self.common_growth, "0 to 3")
+        require(in_range, "common_growth", self.common_growth, "0 to 3")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -181,9 +188,9 @@ class DistanceDescription:
     spread_m: float
 
     def __post_init__(self) -> None:
-        _require(self.keypoints[0] != self.keypoints[1], "shape", self.keypoints, "two keypoints")
-        _require(self.distance_m > 0, "shape.distance_m", self.distance_m, "positive")
-        _require(self.spread_m > 0, "shape.spread_m", self.spread_m, "positive")
+        require(self.keypoints[0] != self.keypoints[1], "shape", self.keypoints, "two keypoints")
+        require(self.distance_m > 0, "shape.distance_m", self.distance_m, "positive")
+        require(self.spread_m > 0, "shape.spread_m", self.spread_m, "positive")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -220,22 +227,22 @@ class ModelDescription:
 
     def __post_init__(self) -> None:
         count = len(self.keypoints)
-        _require(bool(self.object_id), "object_id", self.object_id, "not empty")
+        require(bool(self.object_id), "object_id", self.object_id, "not empty")
         unique = count >= 1 and len(set(self.keypoints)) == count and all(self.keypoints)
-        _require(unique, "keypoints", list(self.keypoints), "at least one name, all different")
+        require(unique, "keypoints", list(self.keypoints), "at least one name, all different")
         for pair in self.skeleton:
             fits = all(0 <= i < count for i in pair)
-            _require(fits, "skeleton", list(pair), f"pairs of indices below {count}")
+            require(fits, "skeleton", list(pair), f"pairs of indices below {count}")
         for distance in self.shape:
             fits = all(0 <= i < count for i in distance.keypoints)
-            _require(fits, "shape.keypoints", list(distance.keypoints), f"indices below {count}")
-        _require(self.coarse.crop_fraction is None, "stages.coarse", "crop_fraction", "absent")
+            require(fits, "shape.keypoints", list(distance.keypoints), f"indices below {count}")
+        require(self.coarse.crop_fraction is None, "stages.coarse", "crop_fraction", "absent")
         given = self.crop is None or self.crop.crop_fraction is not None
-        _require(given, "stages.crop.crop_fraction", None, "given")
-        _require(self.window_px >= 1, "window_px", self.window_px, "at least 1")
+        require(given, "stages.crop.crop_fraction", None, "given")
+        require(self.window_px >= 1, "window_px", self.window_px, "at least 1")
         for name in ("pixel_variance", "spread_gain", "common_mode"):
             found = len(getattr(self.uncertainty, name))
-            _require(found == count, f"uncertainty.{name}", f"{found} entries", f"{count} entries")
+            require(found == count, f"uncertainty.{name}", f"{found} entries", f"{count} entries")
 
     @property
     def last(self) -> StageDescription:
@@ -284,15 +291,15 @@ class ModelDescription:
             values = json.loads(text)
         except ValueError as error:
             raise ConfigurationError(f"the metadata {METADATA_KEY!r} is no JSON: {error}") from None
-        root = _Section("", values)
+        root = Section("", values)
         version = root.number("format", int)
-        _require(version == FORMAT, "format", version, f"{FORMAT}, the only one known")
+        require(version == FORMAT, "format", version, f"{FORMAT}, the only one known")
         stages = root.section("stages")
         weights = root.section("weights")
         description = cls(
             object_id=root.text("object_id"),
-            keypoints=tuple(_text("keypoints", name) for name in root.items("keypoints")),
-            skeleton=tuple(_pair("skeleton", pair) for pair in root.items("skeleton")),
+            keypoints=tuple(as_text("keypoints", name) for name in root.items("keypoints")),
+            skeleton=tuple(as_pair("skeleton", pair) for pair in root.items("skeleton")),
             coarse=_stage(stages.section("coarse"), crop=False),
             crop=_stage(stages.section("crop"), crop=True) if "crop" in stages.values else None,
             window_px=root.number("window_px", int),
@@ -303,16 +310,16 @@ class ModelDescription:
             shape=tuple(_distance(d) for d in root.items("shape", optional=True)),
         )
         sigma = root.number("sigma_px")
-        _require(sigma == description.sigma_px, "sigma_px", sigma, "that of the last stage")
+        require(sigma == description.sigma_px, "sigma_px", sigma, "that of the last stage")
         for section in (root, stages, weights):
             section.refuse_unknown()
         return description
 
 
 def _distance(values: Any) -> DistanceDescription:
-    section = _Section("shape.", values)
+    section = Section("shape.", values)
     found = DistanceDescription(
-        keypoints=_pair("shape.keypoints", section.items("keypoints")),
+        keypoints=as_pair("shape.keypoints", section.items("keypoints")),
         distance_m=section.number("distance_m"),
         spread_m=section.number("spread_m"),
     )
@@ -335,23 +342,23 @@ def _uncertainty_to_json(uncertainty: UncertaintyDescription) -> dict[str, Any]:
     }
 
 
-def _uncertainty(section: _Section) -> UncertaintyDescription:
+def _uncertainty(section: Section) -> UncertaintyDescription:
     confidence = section.section("confidence")
     weights = confidence.section("weights")
     result = UncertaintyDescription(
         pixel_variance=tuple(
-            _matrix("pixel_variance", rows) for rows in section.items("pixel_variance")
+            as_matrix("pixel_variance", rows) for rows in section.items("pixel_variance")
         ),
         reference_width=section.number("reference_width", int),
-        spread_gain=tuple(_number("spread_gain", gain) for gain in section.items("spread_gain")),
-        common_mode=tuple(_matrix("common_mode", rows) for rows in section.items("common_mode")),
+        spread_gain=tuple(as_number("spread_gain", gain) for gain in section.items("spread_gain")),
+        common_mode=tuple(as_matrix("common_mode", rows) for rows in section.items("common_mode")),
         confidence=ConfidenceDescription(
             confidence.number("bias"), {name: weights.number(name) for name in weights.values}
         ),
         provisional=section.flag("provisional"),
         # Files of the first releases have none of these.
         common_reference=tuple(
-            _number("common_reference", trace)
+            as_number("common_reference", trace)
             for trace in section.items("common_reference", optional=True)
         ),
         common_growth=section.number("common_growth") if section.has("common_growth") else 0.0,
@@ -362,7 +369,7 @@ def _uncertainty(section: _Section) -> UncertaintyDescription:
     return result
 
 
-def _space_confidence(section: _Section) -> SpaceConfidence:
+def _space_confidence(section: Section) -> SpaceConfidence:
     if not section.has("space_confidence"):
         return SpaceConfidence()
     space = section.section("space_confidence")
@@ -372,92 +379,15 @@ def _space_confidence(section: _Section) -> SpaceConfidence:
     return found
 
 
-def _stage(section: _Section, *, crop: bool) -> StageDescription:
+def _stage(section: Section, *, crop: bool) -> StageDescription:
     stage = StageDescription(
-        input_size=_pair(section.path + "input_size", section.items("input_size")),
+        input_size=as_pair(section.path + "input_size", section.items("input_size")),
         stride=section.number("stride", int),
         sigma_px=section.number("sigma_px"),
         crop_fraction=section.number("crop_fraction") if crop else None,
     )
     section.refuse_unknown()
     return stage
-
-
-class _Section:
-    """A JSON object that knows its path and which of its keys were read."""
-
-    def __init__(self, path: str, values: Any) -> None:
-        if not isinstance(values, dict):
-            raise ConfigurationError(f"model metadata: {path or 'the root'} must be an object")
-        self.path = path
-        self.values: dict[str, Any] = values
-        self._read: set[str] = set()
-
-    def get(self, key: str) -> Any:
-        if key not in self.values:
-            raise ConfigurationError(f"model metadata: {self.path}{key} is missing")
-        self._read.add(key)
-        return self.values[key]
-
-    def section(self, key: str) -> _Section:
-        return _Section(f"{self.path}{key}.", self.get(key))
-
-    def has(self, key: str) -> bool:
-        return key in self.values
-
-    def items(self, key: str, *, optional: bool = False) -> list[Any]:
-        if optional and not self.has(key):
-            return []
-        value = self.get(key)
-        _require(isinstance(value, list), self.path + key, value, "a list")
-        return list(value)
-
-    def text(self, key: str) -> str:
-        return _text(self.path + key, self.get(key))
-
-    def flag(self, key: str) -> bool:
-        value = self.get(key)
-        _require(isinstance(value, bool), self.path + key, value, "true or false")
-        return bool(value)
-
-    def number(self, key: str, kind: type = float) -> Any:
-        return _number(self.path + key, self.get(key), kind)
-
-    def refuse_unknown(self) -> None:
-        unknown = sorted(set(self.values) - self._read)
-        if unknown:
-            raise ConfigurationError(
-                f"model metadata: unknown key {self.path}{unknown[0]}; "
-                f"known: {', '.join(sorted(self._read))}"
-            )
-
-
-def _require(condition: bool, key: str, value: object, allowed: str) -> None:
-    if not condition:
-        raise ConfigurationError(f"model metadata: {key} = {value!r} must be {allowed}")
-
-
-def _text(key: str, value: Any) -> str:
-    _require(isinstance(value, str), key, value, "a string")
-    return str(value)
-
-
-def _number(key: str, value: Any, kind: type = float) -> Any:
-    types = (int,) if kind is int else (int, float)
-    good = isinstance(value, types) and not isinstance(value, bool) and math.isfinite(value)
-    _require(good, key, value, "a whole number" if kind is int else "a finite number")
-    return kind(value)
-
-
-def _pair(key: str, value: Any) -> tuple[int, int]:
-    _require(isinstance(value, list) and len(value) == 2, key, value, "a pair of whole numbers")
-    return _number(key, value[0], int), _number(key, value[1], int)
-
-
-def _matrix(key: str, rows: Any) -> Matrix:
-    nested = isinstance(rows, list) and all(isinstance(row, list) for row in rows)
-    _require(nested, key, rows, "a list of matrices")
-    return tuple(tuple(_number(key, value) for value in row) for row in rows)
 
 
 def _check_matrices(key: str, matrices: tuple[Matrix, ...], size: int, *, definite: bool) -> None:
@@ -470,4 +400,4 @@ def _check_matrices(key: str, matrices: tuple[Matrix, ...], size: int, *, defini
             lowest = float(np.linalg.eigvalsh(array)[0])
             scale = float(np.abs(array).max())
             good = lowest > 0 if definite else lowest >= -1e-9 * scale
-        _require(bool(good), f"uncertainty.{key}", matrix, f"symmetric {size} x {size}, {kind}")
+        require(bool(good), f"uncertainty.{key}", matrix, f"symmetric {size} x {size}, {kind}")
