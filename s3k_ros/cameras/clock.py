@@ -4,9 +4,10 @@ A sample says: at this tick the host's clock stood at ``host_ns``, give or take 
 It comes from reading the camera's clock between two readings of the host's (the half width is half
 the time between them), or from the arrival of a frame, which is only ever late.
 
-The model is host = offset + ticks x tick_ns x (1 + drift), fitted by weighted least squares over a
-sliding window, Huber's weights first and Tukey's then against outliers, and a prior on the drift,
-so that one sample is enough to begin with. The fit starts anew when the camera's clock jumps.
+The model is host = offset + ticks x tick_ns x (1 + drift). Of the samples in a sliding window the
+largest group that agrees is fitted, by least squares with Huber's and then Tukey's weights, and
+with a prior on the drift, so that a few samples are enough to begin with. When the newest samples
+agree with each other and not with the rest, the camera's clock has jumped: the fit starts anew.
 """
 
 from __future__ import annotations
@@ -25,10 +26,12 @@ FLOOR_NS = 10_000.0
 # Constants of Huber's and Tukey's weights, 95 % efficient on normal errors.
 HUBER = 1.345
 TUKEY = 4.685
-# Samples in a row that contradict the fit before it starts anew.
-JUMP_SAMPLES = 3
-# A contradiction must be larger than this, beyond all known errors.
-JUMP_NS = 2_000_000.0
+# Samples that must agree before they are believed, and that make a jump when they contradict.
+SUPPORT = 3
+# Samples agree when they differ by less than this, beyond their half widths and the drift.
+TOLERANCE_NS = 2_000_000.0
+# A clock that goes back by more than this began anew; by less, one reading was wrong.
+RESET_NS = 500_000_000
 # Frames from which the least delayed one becomes a sample.
 ARRIVAL_BLOCK = 16
 # Scatter of the least delay among ARRIVAL_BLOCK frames, and of the delay of a single one.
@@ -65,13 +68,10 @@ class TickClock:
     def __init__(self, *, tick_ns: float = 1.0, window: int = 64, restarts: int = 0) -> None:
         self.tick_ns = tick_ns
         self._window = window
-        # Replaced as a whole, so that other threads may read it.
-        self._samples: tuple[_Sample, ...] = ()
-        self._suspects: list[_Sample] = []
         self._block: list[_Sample] = []
-        self._offset_ns = 0.0
-        self._drift = 0.0
-        self._covariance: Array = np.zeros((2, 2))
+        # Replaced as a whole, so that other threads may read it.
+        self._fit: _Fit | None = None
+        self._samples: tuple[_Sample, ...] = ()
         self._outliers = 0
         self._restarts = restarts
 
@@ -80,107 +80,138 @@ class TickClock:
         """Times that the fit began anew; ticks before and after one cannot be compared."""
         return self._restarts
 
-    @property
-    def ready(self) -> bool:
-        """Whether ticks can be mapped."""
-        return bool(self._samples)
-
-    @property
-    def drift(self) -> float:
-        """Rate of the host's clock against the camera's, minus one."""
-        return self._drift
-
     def restart(self) -> None:
         """Forgets everything: another device, or the same after a loss of power."""
         if self._samples or self._block:
             self._restarts += 1
-        self._samples = ()
-        self._suspects.clear()
+        self._samples, self._fit = (), None
         self._block.clear()
-        self._drift = 0.0
 
     def add(self, tick: int, host_ns: int, half_width_ns: int) -> None:
         """Takes a sample: ``tick`` was at ``host_ns``, +- ``half_width_ns``."""
-        sample = _Sample(tick, host_ns, half_width_ns)
-        if self._samples and tick < self._samples[-1].tick:
-            self.restart()
-        if self._samples and self._contradicts(sample):
-            self._outliers += 1
-            self._suspects = [*self._suspects[1 - JUMP_SAMPLES :], sample]
-            if not self._jumped():
-                return
-            suspects = tuple(self._suspects)
-            self.restart()
-            self._samples = suspects
-        else:
-            self._suspects.clear()
-            self._samples = (*self._samples, sample)[-self._window :]
-        self._fit()
+        self._take(_Sample(tick, host_ns, half_width_ns), SUPPORT)
 
     def add_arrival(self, tick: int, host_ns: int) -> None:
         """Takes the arrival of a frame less its usual delay; of several the earliest one counts."""
-        newest = max((s.tick for s in (*self._block, *self._samples[-1:])), default=tick)
-        if tick < newest:
+        if self._block and self._has_reset(self._block[-1], tick):
             self.restart()
         self._block.append(_Sample(tick, host_ns, FIRST_HALF_WIDTH_NS))
         best = min(self._block, key=lambda s: s.host_ns - s.tick * self.tick_ns)
+        first_block = not self._samples or self._samples[0].half_width_ns == FIRST_HALF_WIDTH_NS
         if len(self._block) >= ARRIVAL_BLOCK:
             self._block.clear()
-            if len(self._samples) == 1 and self._samples[0].half_width_ns == FIRST_HALF_WIDTH_NS:
-                self._samples = ()  # the makeshift of the first block
-            self.add(best.tick, best.host_ns, BLOCK_HALF_WIDTH_NS)
-        elif not self._samples or self._samples[0].half_width_ns == FIRST_HALF_WIDTH_NS:
-            self._samples = (best,)
-            self._fit()
+            best = dataclasses.replace(best, half_width_ns=BLOCK_HALF_WIDTH_NS)
+        elif not first_block:
+            return
+        if first_block:
+            self._samples = ()  # a makeshift until the block is full
+        self._take(best, 1)
 
     def to_host(self, tick: int) -> HostTime | None:
         """The host's time at a tick, or None while the clock is unknown."""
-        if not self._samples:
-            return None
-        reference = self._samples[-1]
-        elapsed = (tick - reference.tick) * self.tick_ns
-        ns = reference.host_ns + round(self._offset_ns + elapsed * (1.0 + self._drift))
-        return HostTime(ns, self._error_ns(elapsed))
+        fit = self._fit
+        return None if fit is None else fit.to_host(tick, self.tick_ns)
 
     def state(self) -> ClockState:
         """For diagnostics."""
-        samples = len(self._samples)
-        error = self._error_ns(0.0) if samples else None
-        drift_ppm = -1e6 * self._drift  # a fast camera counts more ticks than the host
-        return ClockState(error, drift_ppm, samples, self._outliers, self._restarts)
+        fit = self._fit
+        if fit is None:
+            return ClockState(samples=len(self._samples), restarts=self._restarts)
+        # A fast camera counts more ticks than the host does nanoseconds.
+        drift_ppm = -1e6 * fit.drift
+        error_ns = fit.error_ns(0.0)
+        return ClockState(error_ns, drift_ppm, fit.samples, self._outliers, self._restarts)
 
-    def _error_ns(self, elapsed: float) -> int:
-        """Bound of the error: three sigma, and what no number of samples averages out."""
+    def _has_reset(self, last: _Sample, tick: int) -> bool:
+        return (tick - last.tick) * self.tick_ns < -RESET_NS
+
+    def _take(self, sample: _Sample, needed: int) -> None:
+        """Adds a sample and fits anew; ``needed`` samples must agree."""
+        if self._samples and self._has_reset(self._samples[-1], sample.tick):
+            self.restart()
+        self._samples = (*self._samples, sample)[-self._window :]
+        window = self._arrays(self._samples)
+        inliers = self._largest_group(window)
+        if not inliers[-SUPPORT:].any():
+            newest = self._arrays(self._samples[-SUPPORT:])
+            if self._largest_group(newest).all():
+                kept = self._samples[-SUPPORT:]
+                self.restart()
+                self._samples, window, inliers = kept, newest, np.ones(SUPPORT, bool)
+        self._outliers += not inliers[-1]
+        if inliers.sum() < min(needed, self._window):
+            self._fit = None
+            return
+        self._fit = _fit_line(self._samples[-1], *(column[inliers] for column in window))
+
+    def _arrays(self, samples: tuple[_Sample, ...]) -> tuple[Array, Array, Array]:
+        """Time since the newest sample by the camera and by the host, and half widths, all ns."""
+        newest = samples[-1]
+        elapsed = np.array([(s.tick - newest.tick) * self.tick_ns for s in samples])
+        host = np.array([float(s.host_ns - newest.host_ns) for s in samples])
+        return elapsed, host, np.array([float(s.half_width_ns) for s in samples])
+
+    def _largest_group(self, window: tuple[Array, Array, Array]) -> NDArray[np.bool_]:
+        """Which samples agree with the one that most agree with."""
+        elapsed, host, half_widths = window
+        drift, sigma = (self._fit.drift, self._fit.drift_sigma) if self._fit else (0.0, DRIFT_SIGMA)
+        offsets = host - elapsed * (1.0 + drift)
+        apart = np.abs(offsets[:, None] - offsets)
+        drifted = 3.0 * sigma * np.abs(elapsed[:, None] - elapsed)
+        agree = apart <= half_widths[:, None] + half_widths + TOLERANCE_NS + drifted
+        counts = agree.sum(axis=1)
+        newest_best = len(counts) - 1 - int(np.argmax(counts[::-1]))
+        return np.asarray(agree[newest_best], bool)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Fit:
+    """A line through the samples.
+
+    Attributes:
+        reference: the newest sample; times are relative to it.
+        offset_ns: of the line at the reference.
+        drift: rate of the host's clock against the camera's, minus one.
+        covariance: (2, 2) of offset and drift.
+        narrowest_ns: smallest half width: an error that no number of samples averages out.
+        samples: how many.
+    """
+
+    reference: _Sample
+    offset_ns: float
+    drift: float
+    covariance: Array
+    narrowest_ns: float
+    samples: int
+
+    @property
+    def drift_sigma(self) -> float:
+        """Standard deviation of the drift."""
+        return float(np.sqrt(self.covariance[1, 1]))
+
+    def to_host(self, tick: int, tick_ns: float) -> HostTime:
+        """The line at a tick."""
+        elapsed = (tick - self.reference.tick) * tick_ns
+        ns = self.reference.host_ns + round(self.offset_ns + elapsed * (1.0 + self.drift))
+        return HostTime(ns, self.error_ns(elapsed))
+
+    def error_ns(self, elapsed: float) -> int:
+        """Bound of the error: three sigma and the narrowest half width."""
         row = np.array([1.0, elapsed])
-        sigma = float(np.sqrt(max(row @ self._covariance @ row, 0.0)))
-        return round(3.0 * sigma + min((s.half_width_ns for s in self._samples), default=0))
+        sigma = float(np.sqrt(max(row @ self.covariance @ row, 0.0)))
+        return round(3.0 * sigma + self.narrowest_ns)
 
-    def _contradicts(self, sample: _Sample) -> bool:
-        expected = self.to_host(sample.tick)
-        assert expected is not None
-        difference = abs(sample.host_ns - expected.ns)
-        return difference > sample.half_width_ns + expected.error_ns + JUMP_NS
 
-    def _jumped(self) -> bool:
-        """Whether the samples that contradict the fit agree with each other."""
-        offsets = [s.host_ns - s.tick * self.tick_ns for s in self._suspects]
-        ticks = [s.tick for s in self._suspects]
-        drifted = 3.0 * DRIFT_SIGMA * (max(ticks) - min(ticks)) * self.tick_ns
-        widths = 2 * max(s.half_width_ns for s in self._suspects)
-        agree = max(offsets) - min(offsets) <= JUMP_NS + widths + drifted
-        return agree and len(self._suspects) == JUMP_SAMPLES
-
-    def _fit(self) -> None:
-        """Fits offset (at the newest sample) and drift, both relative to the nominal clock."""
-        reference = self._samples[-1]
-        elapsed = np.array([(s.tick - reference.tick) * self.tick_ns for s in self._samples])
-        host = np.array([float(s.host_ns - reference.host_ns) for s in self._samples])
-        half_widths = np.array([float(s.half_width_ns) for s in self._samples])
-        # The true instant lies anywhere in the interval: a uniform distribution.
-        sigma = np.sqrt(half_widths**2 / 3.0 + FLOOR_NS**2)
-        design = np.column_stack([np.ones_like(elapsed), elapsed])
-        solution, self._covariance = _robust(design, host - elapsed, sigma)
-        self._offset_ns, self._drift = float(solution[0]), float(solution[1])
+def _fit_line(reference: _Sample, elapsed: Array, host: Array, half_widths: Array) -> _Fit:
+    """Fits offset (at the reference) and drift, both relative to the nominal clock."""
+    # The true instant lies anywhere in the interval: a uniform distribution.
+    sigma = np.sqrt(half_widths**2 / 3.0 + FLOOR_NS**2)
+    design = np.column_stack([np.ones_like(elapsed), elapsed])
+    solution, covariance = _robust(design, host - elapsed, sigma)
+    narrowest = float(half_widths.min())
+    return _Fit(
+        reference, float(solution[0]), float(solution[1]), covariance, narrowest, len(elapsed)
+    )
 
 
 def _robust(design: Array, target: Array, sigma: Array) -> tuple[Array, Array]:

@@ -29,8 +29,7 @@ T = TypeVar("T")
 # two such errors and a tenth of a period between the exposures of a set still fit into the reach.
 WINDOW = 0.5
 UNAMBIGUOUS = 0.2
-# Closed sets kept, to recognise late frames, and frames of a camera, to tell why one is missing.
-CLOSED_SETS = 64
+# Frames of a camera that are remembered, to tell why one is missing.
 RECENT_FRAMES = 64
 # Drift between a camera's clock and the host's over the gap since its last paired frame.
 DRIFT = 200e-6
@@ -143,7 +142,7 @@ class Pairing(Generic[T]):
         self._timeout_ns = timeout_ns
         self._min_cameras = min_cameras
         self._open: list[_Open[T]] = []
-        self._closed: collections.deque[int] = collections.deque(maxlen=CLOSED_SETS)
+        self._last_closed_ns: int | None = None
         self._index = 0
         self.missed: collections.Counter[tuple[str, Reason]] = collections.Counter()
         self.set_period(period_ns)
@@ -184,7 +183,7 @@ class Pairing(Generic[T]):
         """Closes all sets, refused, and forgets the times: the rig stops."""
         closed = [dataclasses.replace(self._close(s), refused=Reason.STOPPED) for s in self._open]
         self._open.clear()
-        self._closed.clear()
+        self._last_closed_ns = None
         for camera in self._cameras.values():
             camera.recent.clear()
             camera.offset = camera.last_paired = None
@@ -219,12 +218,14 @@ class Pairing(Generic[T]):
         uncertain = arrival.error_ns > self._unambiguous_ns
         reach = self._window_ns + uncertain * arrival.error_ns
         near = [s for s in self._open if abs(s.time_ns - arrival.time_ns) <= reach]
-        late = any(abs(time_ns - arrival.time_ns) <= reach for time_ns in self._closed)
+        # Sets are closed in order of time: what is not newer than the last one is late.
+        closed = self._last_closed_ns
+        late = closed is not None and arrival.time_ns <= closed + reach
         if uncertain:
             near = [s for s in near if self._agrees(arrival, s)]
             if len(near) != 1:
                 return Reason.LATE if late and not near else Reason.AMBIGUOUS
-        elif late or (self._closed and arrival.time_ns < self._closed[-1]):
+        elif late:
             return Reason.LATE
         if not near:
             near = [_Open(arrival)]
@@ -264,10 +265,10 @@ class Pairing(Generic[T]):
 
     def _has_passed(self, camera: _Camera[T], candidate: _Open[T]) -> bool:
         """Whether a camera has sent a later frame: what is missing will not come any more."""
-        return any(time_ns > candidate.time_ns + self._window_ns for time_ns, _ in camera.recent)
+        return bool(camera.recent) and camera.recent[-1][0] > candidate.time_ns + self._window_ns
 
     def _close(self, candidate: _Open[T]) -> Paired[T]:
-        self._closed.append(candidate.time_ns)
+        self._last_closed_ns = candidate.time_ns
         self._index = max(self._proposed(candidate) or 0, self._index + 1)
         members = {n: candidate.members[n] for n in self._cameras if n in candidate.members}
         missing = {n: self._why(n, candidate) for n in self._cameras if n not in members}
