@@ -72,11 +72,15 @@ class Controls:
         check(link.name, known[name], value)
         if name == "frame_rate_hz":
             return value
-        if known[name].pauses:
-            made = link.paused(lambda device: device.change(name, value))
-        else:
+        if not known[name].pauses:
             made = device.change(name, value)
-        link.keep_setting(name, made)
+            link.keep_setting(name, made)
+            return made
+        made = link.paused(lambda device: device.change(name, value))
+        # Binning changes the region too: keep what the camera has now, all of which fits together.
+        for setting in device.settings().values():
+            if setting.pauses:
+                link.keep_setting(setting.name, setting.value)
         return made
 
     def _change_rate(self, rate_hz: float) -> None:

@@ -88,7 +88,7 @@ class Refused(Generic[T]):
 
 
 @dataclasses.dataclass
-class _Camera(Generic[T]):
+class _Camera:
     """What is known of one camera."""
 
     alive: bool = False
@@ -101,8 +101,9 @@ class _Camera(Generic[T]):
     )
     # Trigger index minus frame counter, learned from unambiguous times.
     offset: int | None = None
-    last_paired: Arrival[T] | None = None
-    last_paired_set_ns: int = 0
+    # Its newest paired frame on its own clock, and that frame's set on the common one.
+    paired_device_ns: int | None = None
+    paired_set_ns: int = 0
     # The newest damaged frame, and damaged ones without a counter since the last good one.
     failed_counter: int = -1
     failed_unknown: int = 0
@@ -137,7 +138,7 @@ class Pairing(Generic[T]):
         timeout_ns: int,
         min_cameras: int = 1,
     ) -> None:
-        self._cameras: dict[str, _Camera[T]] = {name: _Camera() for name in cameras}
+        self._cameras: dict[str, _Camera] = {name: _Camera() for name in cameras}
         self._max_skew_ns = max_skew_ns
         self._timeout_ns = timeout_ns
         self._min_cameras = min_cameras
@@ -166,6 +167,10 @@ class Pairing(Generic[T]):
         elif self._count(camera, epoch, counter):
             state.failed_counter = counter
 
+    def undated(self, camera: str, epoch: int, counter: int) -> None:
+        """A frame of this camera came without a time: it is not lost, but joins no set."""
+        self._count(camera, epoch, counter)
+
     def add(self, arrival: Arrival[T]) -> list[Paired[T] | Refused[T]]:
         """Takes a frame; returns what it decides: closed sets in order, and refused frames."""
         reason = self._note(arrival) or self._assign(arrival)
@@ -186,7 +191,7 @@ class Pairing(Generic[T]):
         self._last_closed_ns = None
         for camera in self._cameras.values():
             camera.recent.clear()
-            camera.offset = camera.last_paired = None
+            camera.offset = camera.paired_device_ns = None
         return list(closed)
 
     # --- one frame ------------------------------------------------------------------------------
@@ -202,7 +207,7 @@ class Pairing(Generic[T]):
         """Takes a camera's next counter and notes gaps; False when it is no later one."""
         camera = self._cameras[name]
         if epoch != camera.epoch:
-            camera.epoch, camera.offset, camera.last_paired = epoch, None, None
+            camera.epoch, camera.offset, camera.paired_device_ns = epoch, None, None
             camera.failed_counter = -1
             camera.recent.clear()
         elif counter <= camera.counter:
@@ -239,13 +244,13 @@ class Pairing(Generic[T]):
     def _agrees(self, arrival: Arrival[T], candidate: _Open[T]) -> bool:
         """Whether counter and the camera's own clock allow an uncertain frame in this set."""
         camera = self._cameras[arrival.camera]
-        last, proposed = camera.last_paired, self._proposed(candidate)
-        if camera.offset is None or last is None or proposed is None:
+        before, proposed = camera.paired_device_ns, self._proposed(candidate)
+        if camera.offset is None or proposed is None:
             return False
-        if arrival.device_ns is None or last.device_ns is None:
+        if arrival.device_ns is None or before is None:
             return False
-        own = arrival.device_ns - last.device_ns
-        between_sets = candidate.time_ns - camera.last_paired_set_ns
+        own = arrival.device_ns - before
+        between_sets = candidate.time_ns - camera.paired_set_ns
         in_time = abs(own - between_sets) <= self._window_ns + DRIFT * abs(own)
         # A trigger makes one frame at most; a missed one leaves the counter behind.
         return in_time and arrival.counter + camera.offset <= proposed
@@ -263,7 +268,7 @@ class Pairing(Generic[T]):
         awaited = (c for n, c in self._cameras.items() if c.alive and n not in candidate.members)
         return all(self._has_passed(camera, candidate) for camera in awaited)
 
-    def _has_passed(self, camera: _Camera[T], candidate: _Open[T]) -> bool:
+    def _has_passed(self, camera: _Camera, candidate: _Open[T]) -> bool:
         """Whether a camera has sent a later frame: what is missing will not come any more."""
         return bool(camera.recent) and camera.recent[-1][0] > candidate.time_ns + self._window_ns
 
@@ -283,14 +288,15 @@ class Pairing(Generic[T]):
             refused = Reason.SKEW
         return Paired(self._index, members, missing, refused, skew_ns)
 
-    def _learn(self, camera: _Camera[T], arrival: Arrival[T], set_ns: int) -> None:
+    def _learn(self, camera: _Camera, arrival: Arrival[T], set_ns: int) -> None:
         """Takes over the offset of a camera's counter; a larger one means missed triggers."""
         if arrival.epoch != camera.epoch:
             return  # it has been connected anew since
         offset = self._index - arrival.counter
         if camera.offset is not None and offset > camera.offset:
             self.missed[arrival.camera, Reason.MISSED_TRIGGER] += offset - camera.offset
-        camera.offset, camera.last_paired, camera.last_paired_set_ns = offset, arrival, set_ns
+        camera.offset = offset
+        camera.paired_device_ns, camera.paired_set_ns = arrival.device_ns, set_ns
 
     def _why(self, name: str, candidate: _Open[T]) -> Reason:
         """Why a camera is not in a set that is being closed."""

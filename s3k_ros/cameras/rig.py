@@ -262,6 +262,8 @@ class DeviceRig:
             self._tally.received[link.name] += 1
             time = link.stamp(raw, received_ns)
             if time is None or raw.counter is None:
+                if raw.counter is not None:
+                    self._pairing.undated(link.name, link.epoch, raw.counter)
                 self._tally.dropped(link.name, Reason.CLOCK)
                 return
             device_ns = None if raw.tick is None else round(raw.tick * link.ticks.tick_ns)

@@ -244,6 +244,15 @@ def test_a_silent_camera_costs_a_timeout_and_its_late_frame_is_refused() -> None
     assert late.reason is Reason.LATE
 
 
+def test_a_frame_without_a_time_is_not_counted_as_lost() -> None:
+    pairing = make_pairing(World(cameras=1))
+    time = 1000 * PERIOD
+    pairing.add(Arrival("cam0", 0, 0, time, 0, 0, time, 0))
+    pairing.undated("cam0", 0, 1)
+    pairing.add(Arrival("cam0", 0, 2, time + 2 * PERIOD, 0, 0, time + 2 * PERIOD, 2))
+    assert not +pairing.missed
+
+
 def test_flush_refuses_what_waits_and_forgets_the_times() -> None:
     pairing = make_pairing(World(cameras=2))
     time = 1000 * PERIOD

@@ -252,13 +252,19 @@ def test_the_rig_goes_on_without_a_camera_and_takes_it_back(live: Bench) -> None
 
 def test_a_camera_that_comes_back_has_the_changed_settings(live: Bench) -> None:
     rig = run(live)
-    rig.change(live.victim, "exposure_s", 0.003)
+    changes = {"exposure_s": 0.003, "region_width": 64, "binning": 2, "region_height": 16}
+    for name, value in changes.items():
+        rig.change(live.victim, name, value)
+    before = {name: setting.value for name, setting in rig.settings(live.victim).items()}
     live.unplug()
     await_event(rig, EventKind.CAMERA_LOST)
     live.plug()
     await_event(rig, EventKind.CAMERA_CONNECTED)
-    value = rig.settings(live.victim)["exposure_s"].value
-    assert value == pytest.approx(0.003, rel=1e-3)
+    after = {name: setting.value for name, setting in rig.settings(live.victim).items()}
+    assert after == pytest.approx(before)
+    assert after["exposure_s"] == pytest.approx(0.003, rel=1e-3)
+    shape = (16, after["region_width"])
+    take(rig, lambda s: s.complete and s.frames[live.victim].image.shape[:2] == shape)
 
 
 def test_damaged_frames_cost_their_view_and_are_told(live: Bench) -> None:
