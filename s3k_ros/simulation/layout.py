@@ -95,7 +95,7 @@ def find_place(
     tilted = vertices @ turned(0.0, *tilt).T
     low, high = tilted.min(axis=0), tilted.max(axis=0)
     half_x, half_y = ((high - low) / 2)[:2].tolist()
-    for x, y, yaw in rng.uniform(-1, 1, (_TRIES, 3)) * [*reach_m, math.pi]:
+    for x, y, yaw in (rng.uniform(-1, 1, (_TRIES, 3)) * [*reach_m, math.pi]).tolist():
         footprint = Footprint(x, y, half_x, half_y, yaw)
         if all(footprint.apart(other.footprint, gap_m) for other in taken):
             middle = np.array([*((low + high) / 2)[:2], low[2]])

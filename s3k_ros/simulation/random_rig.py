@@ -102,13 +102,17 @@ class RandomRig:
     def _directions(self, rng: np.random.Generator) -> Array:
         """Unit vectors (count, 3) towards the cameras, uniform on the zone allowed."""
         low, high = np.sin(self.elevation_rad)
+        nearest = np.cos(self.separation_rad)
+        others = ~np.eye(self.count, dtype=bool)
+        found = np.empty((self.count, 3))
         for _ in range(_TRIES):
             up = rng.uniform(low, high, self.count)
             azimuth = rng.uniform(-np.pi, np.pi, self.count)
             flat = np.sqrt(1 - up * up)
-            found = np.stack([flat * np.cos(azimuth), flat * np.sin(azimuth), up], axis=1)
-            cosines = (found @ found.T)[~np.eye(self.count, dtype=bool)]
-            if cosines.max() <= np.cos(self.separation_rad):
+            found[:, 0] = flat * np.cos(azimuth)
+            found[:, 1] = flat * np.sin(azimuth)
+            found[:, 2] = up
+            if (found @ found.T)[others].max() <= nearest:
                 return found
         raise ConfigurationError(
             f"count = {self.count} cameras do not fit into elevations {self.elevation_rad} rad"
@@ -122,7 +126,7 @@ def _look_at(eyes: Array, targets: Array) -> list[Transform]:
     forward /= np.sqrt((forward * forward).sum(axis=1, keepdims=True))
     x, y, z = forward.T
     flat = np.hypot(x, y)
-    right = np.stack([y / flat, -x / flat, np.zeros_like(x)], axis=1)
-    down = np.stack([x * z / flat, y * z / flat, -flat], axis=1)
-    rotations = np.stack([right, down, forward], axis=2)
+    right = [y / flat, -x / flat, np.zeros_like(x)]
+    down = [x * z / flat, y * z / flat, -flat]
+    rotations = np.array([right, down, [x, y, z]]).transpose(2, 1, 0)
     return [Transform(rotation, eye) for rotation, eye in zip(rotations, eyes, strict=True)]

@@ -50,7 +50,8 @@ def write_image(path: Path, image: Image) -> None:
     """
     options = {".jpg": [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY], ".png": []}[path.suffix]
     _, data = cv2.imencode(path.suffix, image, options)
-    path.write_bytes(data.tobytes())
+    with open(path, "wb", buffering=0) as file:
+        file.write(data)
 
 
 def file_inside(folder: Path, path: Path) -> Path:
