@@ -107,11 +107,14 @@ def test_what_cannot_be_is_refused(bridge):
 
 def test_a_set_of_four_images_takes_tens_of_milliseconds_at_most(bridge):
     images = [noise(960, 1280, 3) for _ in range(4)]
-    started = time.perf_counter()
-    for image in images:
-        bridge.cv2_to_imgmsg(image, "bgr8")
-    # Element by element, as the plain setter does it, the set takes 630 ms.
-    assert time.perf_counter() - started < 0.3
+    durations = []
+    for _ in range(5):
+        started = time.perf_counter()
+        for image in images:
+            bridge.cv2_to_imgmsg(image, "bgr8")
+        durations.append(time.perf_counter() - started)
+    # Element by element, as the plain setter does it, each set takes 630 ms.
+    assert min(durations) < 0.3
 
 
 def test_a_cloud_of_xyz_comes_back_as_it_went():
