@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from s3k_ros.cameras.port import Setting, Value
+from s3k_ros.cameras.window import Window
 from s3k_ros.errors import ConfigurationError, DeviceUnavailableError
 from s3k_ros.params.cameras import CameraSettings, TriggerParameters
 
@@ -45,6 +46,7 @@ class RawFrame:
         counter: the camera's frame counter; None when the transport lost even that.
         tick: start of the exposure in ticks of the camera's clock; None without one.
         intact: False for a damaged frame; its data must not be used.
+        window: which part of the sensor it shows; the link adds that.
     """
 
     data: NDArray[np.uint8]
@@ -52,6 +54,7 @@ class RawFrame:
     counter: int | None
     tick: int | None
     intact: bool = True
+    window: Window | None = None
 
 
 @dataclasses.dataclass(frozen=True)

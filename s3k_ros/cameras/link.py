@@ -14,6 +14,7 @@ from s3k_ros.cameras.clock import HostTime, TickClock
 from s3k_ros.cameras.device import CameraBus, CameraDevice, DeviceInfo, RawFrame, Role, find
 from s3k_ros.cameras.host import Claims, HostClock
 from s3k_ros.cameras.port import EventKind, Value
+from s3k_ros.cameras.window import Window
 from s3k_ros.errors import ConfigurationError, DeviceUnavailableError
 from s3k_ros.params.cameras import CameraSettings
 
@@ -94,6 +95,7 @@ class CameraLink:
         self._readable = True
         self._trigger_ns: int | None = None
         self._complaint = ""
+        self._window: Window | None = None
 
     # --- called by the rig ----------------------------------------------------------------------
 
@@ -275,6 +277,7 @@ class CameraLink:
         if not self.streaming:
             self._pause(GRAB_S)
         elif raw := device.grab(GRAB_S):
+            raw = dataclasses.replace(raw, window=self._window)
             self._owner.on_frame(self, raw, self._clock.monotonic_ns())
 
     def _follow(self) -> None:
@@ -313,6 +316,8 @@ class CameraLink:
         self._owner.on_event(EventKind.CAMERA_CONNECTED, self.name, text)
 
     def _start_stream(self, device: CameraDevice) -> None:
+        # It cannot change while the camera streams.
+        self._window = Window.of_settings(device.settings())
         device.start()
         self.epoch += 1
         self._last_tick, self._trigger_ns = -1, None

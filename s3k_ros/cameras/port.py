@@ -15,6 +15,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from s3k_ros.cameras.window import Window
+
 Value = bool | int | float | str
 
 
@@ -89,6 +91,7 @@ class Frame:
         stamp_ns: start of the exposure.
         error_ns: bound of the stamp's error.
         counter: the camera's own frame counter since it started to stream.
+        window: which part of the sensor it shows; None when the source does not know.
     """
 
     camera: str
@@ -96,6 +99,7 @@ class Frame:
     stamp_ns: int
     error_ns: int
     counter: int
+    window: Window | None = None
 
     @property
     def encoding(self) -> str:

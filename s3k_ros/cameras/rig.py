@@ -219,6 +219,7 @@ class DeviceRig:
                 arrival.time_ns + to_system_ns,
                 arrival.error_ns,
                 arrival.counter,
+                arrival.payload.window,
             )
             for name, arrival in paired.members.items()
         }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import threading
 import time
@@ -214,6 +215,27 @@ def test_pixel_format_and_region_change_while_streaming(live: Bench) -> None:
     rig.change("south", "region_height", 32)
     found = take(rig, lambda s: s.complete and s.frames["south"].image.shape == (32, 40))
     assert found.frames["north"].image.shape != (32, 40)
+
+
+def test_frames_say_which_part_of_the_sensor_they_show_while_it_changes(live: Bench) -> None:
+    rig = run(live)
+    whole = take(rig, lambda s: s.complete).frames["south"].window
+    assert whole is not None
+    rig.change("south", "region_width", 24)
+    rig.change("south", "region_x", 16)
+    moved = take(rig, lambda s: s.complete and s.frames["south"].window.x == 16).frames["south"]
+    assert moved.image.shape[1] == 24
+    assert moved.window == dataclasses.replace(whole, x=16)
+    rig.change("south", "binning", 2)
+    rig.change("south", "region_width", 16)
+    rig.change("south", "region_x", 8)  # it counts in joined pixels
+    binned = take(
+        rig, lambda s: s.complete and s.frames["south"].window.binning == 2
+        and s.frames["south"].window.x == 16,
+    ).frames["south"]  # fmt: skip
+    assert binned.image.shape[1] == 16
+    if isinstance(live, FakeBench):  # pylon's emulator names the same largest width when it bins
+        assert binned.window.sensor_width == whole.sensor_width
 
 
 def test_frame_rate_changes_for_the_whole_rig(live: Bench) -> None:
