@@ -95,6 +95,7 @@ COMMANDS = (
         "how well a few labels fix the common mode",
         "train",
     ),
+    Command(("bench", "sync"), "s3k_ros.bench.sync", "pairing of cameras against message_filters"),
     Command(("card",), "s3k_ros.training.model.card", "a model's card, in Markdown"),
     Command(("params",), "s3k_ros.params.table", "table of all parameters, in Markdown"),
 )
