@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
 
 from builtin_interfaces.msg import Time as TimeMessage
@@ -13,12 +14,14 @@ from tf2_ros import Buffer, TransformException, TransformListener
 
 from s3k_ros.errors import ConfigurationError, DataError
 from s3k_ros.geometry.camera import Camera
-from s3k_ros.ros.conversions import camera_from_messages, transform_from_message
+from s3k_ros.ros.conversions import camera_from_messages, nanoseconds, transform_from_message
 from s3k_ros.ros.node import S3kNode
 
 _TF_STATIC_QOS = QoSProfile(
     history=HistoryPolicy.KEEP_LAST, depth=100, durability=DurabilityPolicy.TRANSIENT_LOCAL
 )
+# So many changes of a camera's camera_info are remembered, for sets that are still under way.
+_CHANGES = 8
 
 
 class CameraCalibrations:
@@ -37,7 +40,8 @@ class CameraCalibrations:
     ) -> None:
         self._cameras = tuple(cameras)
         self._base_frame = base_frame
-        self._infos: dict[str, CameraInfo] = {}
+        # Of each camera what held from when on, oldest first: regions and binning change live.
+        self._infos: dict[str, deque[CameraInfo]] = {}
         self._cache: dict[str, tuple[CameraInfo, object, Camera]] = {}
         self._buffer = Buffer()
         if moving:
@@ -58,9 +62,7 @@ class CameraCalibrations:
         """
         if name not in self._cameras:
             raise DataError(f"not one of the configured cameras {', '.join(self._cameras)}")
-        info = self._infos.get(name)
-        if info is None:
-            raise DataError(f"no calibration: nothing on {name}/camera_info yet")
+        info = self._info_at(name, nanoseconds(stamp))
         try:
             found = self._buffer.lookup_transform(self._base_frame, frame, Time.from_msg(stamp))
         except TransformException as error:
@@ -76,10 +78,22 @@ class CameraCalibrations:
         return camera
 
     def learn(self, name: str, info: CameraInfo) -> None:
-        """Takes a camera's newest camera_info."""
-        known = self._infos.get(name)
-        if known is None or not _same(known, info):
-            self._infos[name] = info
+        """Takes a camera's newest camera_info; it holds for images from its stamp on."""
+        known = self._infos.setdefault(name, deque(maxlen=_CHANGES))
+        if not known:
+            known.append(info)
+        elif not _same(known[-1], info):
+            if nanoseconds(info.header.stamp) <= nanoseconds(known[-1].header.stamp):
+                known.clear()  # no stamps, or a clock set back
+            known.append(info)
+
+    def _info_at(self, name: str, stamp_ns: int) -> CameraInfo:
+        """What held at a time; before all that is known, the oldest."""
+        known = list(self._infos.get(name, ()))  # a copy: another thread may learn
+        if not known:
+            raise DataError(f"no calibration: nothing on {name}/camera_info yet")
+        held = [info for info in known if nanoseconds(info.header.stamp) <= stamp_ns]
+        return held[-1] if held else known[0]
 
     def _on_static(self, message: TFMessage) -> None:
         for transform in message.transforms:

@@ -5,6 +5,7 @@ What cannot be converted is refused with a reason; nothing is filled with zeros.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
@@ -109,25 +110,19 @@ def transform_stamped(
 def camera_from_messages(name: str, info: CameraInfo, base_from_camera: Transform) -> Camera:
     """A calibrated camera from its camera_info (raw image, REP-104) and its pose.
 
-    An empty distortion list means none.
+    The camera is that of the image: with a region of interest and binning it is the part of the
+    calibrated image that they leave. An empty distortion list means none.
 
     Raises:
         ConfigurationError: not calibrated, a distortion model other than plumb_bob and
-            rational_polynomial, or binning or a region of interest.
+            rational_polynomial, or a region that does not lie in the calibrated image.
     """
     if not any(info.k):
         raise ConfigurationError(f"camera {name!r}: camera_info has no intrinsics, not calibrated")
-    whole = (0, 0), (0, info.width), (0, info.height)
-    region = (info.roi.x_offset, info.roi.width, info.roi.height)
-    cropped = info.roi.y_offset or any(v not in ok for v, ok in zip(region, whole, strict=True))
-    if info.binning_x > 1 or info.binning_y > 1 or cropped:
-        raise ConfigurationError(
-            f"camera {name!r}: binning and regions of interest are unsupported"
-        )
     model, distortion = info.distortion_model, list(info.d)
     if not distortion and model in ("", *DISTORTION_SIZES):
         model, distortion = "plumb_bob", [0.0] * DISTORTION_SIZES["plumb_bob"]
-    return Camera(
+    whole = Camera(
         name=name,
         width=info.width,
         height=info.height,
@@ -136,6 +131,32 @@ def camera_from_messages(name: str, info: CameraInfo, base_from_camera: Transfor
         distortion=np.array(distortion),
         base_from_camera=base_from_camera,
     )
+    return _windowed(whole, info)
+
+
+def _windowed(whole: Camera, info: CameraInfo) -> Camera:
+    """The camera of the image that region of interest and binning leave (sensor_msgs/CameraInfo).
+
+    The region counts in px of the whole image and is cut out first, then b x b px become one. With
+    pixel centres at integers, u' = (u - x_offset + 1/2) / b - 1/2. `image_geometry` leaves the two
+    halves out and so is off by (b - 1) / (2 b) px.
+    """
+    roi = info.roi
+    binning = np.array([max(info.binning_x, 1), max(info.binning_y, 1)])
+    offset, size = np.array([roi.x_offset, roi.y_offset]), np.array([roi.width, roi.height])
+    if not size.any() and not offset.any():  # "all values 0: full resolution"
+        size = np.array([whole.width, whole.height])
+    left = size // binning
+    if (left < 1).any() or (offset + size > (whole.width, whole.height)).any():
+        raise ConfigurationError(
+            f"camera {whole.name!r}: the region of {size[0]} x {size[1]} px at {tuple(offset)} in "
+            f"camera_info, binned {binning[0]} x {binning[1]}, is no part of its "
+            f"{whole.width} x {whole.height} px"
+        )
+    matrix = whole.matrix.copy()
+    matrix[:2, :2] /= binning[:, np.newaxis]
+    matrix[:2, 2] = (whole.matrix[:2, 2] - offset + 0.5) / binning - 0.5
+    return dataclasses.replace(whole, width=int(left[0]), height=int(left[1]), matrix=matrix)
 
 
 def camera_info(camera: Camera, info_header: Header) -> CameraInfo:

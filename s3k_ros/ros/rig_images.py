@@ -13,6 +13,7 @@ from std_msgs.msg import Header
 
 from s3k_ros.calibration.rig_file import load_rig
 from s3k_ros.cameras.port import CameraRig, Frame, FrameSet
+from s3k_ros.cameras.window import Window
 from s3k_ros.geometry.camera import Camera
 from s3k_ros.perception.detector import ViewStatus, image_status
 from s3k_ros.ros import conversions, qos
@@ -52,6 +53,9 @@ class RigImages:
             for name in rig.cameras
             if name in self._calibrated
         }
+        # A calibration that is not the sensor's holds for this part of it; and why others fail.
+        self._first: dict[str, Window | None] = {}
+        self._faults: dict[str, str] = {}
         node.diagnostics.add("camera_info", self._report)
 
     def view(self, camera: str, frames: FrameSet) -> View:
@@ -77,29 +81,62 @@ class RigImages:
                 self._images[name].publish(conversions.image_to_message(frame.image, header))
 
     def info(self, frame: Frame) -> CameraInfo | None:
-        """The camera_info of an image; None without calibration.
+        """The camera_info of an image; None for a camera that the rig file lacks.
 
-        Where the image is smaller than the calibrated one, binning and region of interest say
-        which part it shows (REP-104); whoever cannot deal with that refuses it.
+        Where the rig file holds the whole sensor's calibration, region of interest and binning say
+        which part the image shows (REP-104). A file of another size holds for the part of the
+        sensor that the camera showed first, if that has the file's size, and for no other: then the
+        message has no intrinsics, which means not calibrated.
         """
         camera = self._calibrated.get(frame.camera)
         if camera is None:
             return None
         info = conversions.camera_info(camera, self._header(frame.camera, frame.stamp_ns))
-        if frame.image.shape[:2] != (camera.height, camera.width):
-            settings = {n: s.value for n, s in self._rig.settings(frame.camera).items()}
-            binning = int(settings.get("binning", 1))
-            info.binning_x = info.binning_y = binning
-            info.roi = RegionOfInterest(
-                x_offset=binning * int(settings.get("region_x", 0)),
-                y_offset=binning * int(settings.get("region_y", 0)),
-                width=binning * frame.image.shape[1],
-                height=binning * frame.image.shape[0],
-            )
+        fault = self._fit(camera, frame, info)
+        self._faults[frame.camera] = fault
+        if fault:
+            info.k, info.p = np.zeros(9), np.zeros(12)
         return info
 
+    def _fit(self, camera: Camera, frame: Frame, info: CameraInfo) -> str:
+        """Completes ``info``; what is wrong if the calibration does not hold for the image."""
+        height, width = frame.image.shape[:2]
+        window, calibrated = frame.window, (camera.width, camera.height)
+        if window is not None and _is_sensor(calibrated, window):
+            if (window.x, window.y, window.binning) != (0, 0, 1) or (width, height) != calibrated:
+                _set_window(info, window, width, height)
+            return ""
+        fits = (width, height) == calibrated
+        if fits and window == self._first.setdefault(frame.camera, window):
+            return ""
+        part = f" of the sensor: {window}" if window else ""
+        return (
+            f"{frame.camera}: the calibration is for {camera.width} x {camera.height} px, "
+            f"the image has {width} x {height}{part}"
+        )
+
     def _report(self) -> Report:
+        if faults := [fault for fault in self._faults.values() if fault]:
+            return Report(Level.ERROR, "; ".join(faults))
         unknown = [name for name in self._rig.cameras if name not in self._calibrated]
         if unknown:
             return Report(Level.WARN, f"the rig file has no {', '.join(unknown)}")
         return Report()
+
+
+def _is_sensor(size: tuple[int, int], window: Window) -> bool:
+    """Whether a calibration of this size is that of the whole sensor."""
+    lacks = size[0] - window.sensor_width, size[1] - window.sensor_height
+    return all(0 <= pixels < window.binning for pixels in lacks)
+
+
+def _set_window(info: CameraInfo, window: Window, width: int, height: int) -> None:
+    """Says which part of the sensor an image of this size shows."""
+    info.binning_x = info.binning_y = window.binning
+    info.roi = RegionOfInterest(
+        x_offset=window.x,
+        y_offset=window.y,
+        width=window.binning * width,
+        height=window.binning * height,
+        do_rectify=True,
+    )

@@ -97,7 +97,6 @@ def test_camera_info_without_distortion_means_none():
     ("change", "reason"),
     [
         ({"k": np.zeros(9)}, "not calibrated"),
-        ({"binning_x": 2}, "binning"),
         ({"distortion_model": "equidistant"}, "equidistant"),
         ({"d": [0.0, 0.1]}, "distortion"),
     ],
@@ -108,14 +107,6 @@ def test_camera_info_that_cannot_be_used_is_refused(change, reason):
     for key, value in change.items():
         setattr(info, key, value)
     with pytest.raises(ConfigurationError, match=reason):
-        conversions.camera_from_messages("cam", info, camera.base_from_camera)
-
-
-def test_region_of_interest_is_refused():
-    camera = make_rig()[0]
-    info = conversions.camera_info(camera, conversions.header(0))
-    info.roi.x_offset, info.roi.width = 100, 200
-    with pytest.raises(ConfigurationError, match="regions of interest"):
         conversions.camera_from_messages("cam", info, camera.base_from_camera)
 
 

@@ -17,9 +17,12 @@ from s3k_ros.cameras.port import (
     FrameSet,
     Reason,
     RigStatistics,
-    Setting,
 )
+from s3k_ros.cameras.window import Window
+from s3k_ros.errors import ConfigurationError
+from s3k_ros.geometry.se3 import Transform
 from s3k_ros.perception.detector import ViewStatus
+from s3k_ros.ros import conversions, rig_images
 from s3k_ros.ros.diagnostics import Level, Report
 from s3k_ros.ros.rig_images import RigImages
 from s3k_ros.ros.rig_report import RigReport
@@ -60,10 +63,6 @@ class Rig:
     def __init__(self) -> None:
         self.counts = RigStatistics()
 
-    def settings(self, camera: str) -> dict[str, Setting]:
-        values = {"binning": 2, "region_x": 10, "region_y": 20}
-        return {name: Setting(name, value) for name, value in values.items()}
-
     def statistics(self) -> RigStatistics:
         return self.counts
 
@@ -103,15 +102,13 @@ def test_camera_without_calibration_has_images_and_a_warning(node: Node, images:
 def test_grey_image_becomes_the_colour_image_that_the_detector_would_read(
     node: Node, images: RigImages
 ) -> None:
-    from s3k_ros.ros.conversions import image_from_message
-
     frames = frame_set((480, 640))
     node.topics["cam0/image_raw"].listeners = 1
     images.publish(frames)
     [message] = node.topics["cam0/image_raw"].sent
     assert message.encoding == "mono8"
     view = images.view("cam0", frames)
-    assert np.array_equal(view.image, image_from_message(message))
+    assert np.array_equal(view.image, conversions.image_from_message(message))
     assert view.header == message.header
 
 
@@ -121,12 +118,43 @@ def test_camera_without_an_image_says_so(images: RigImages) -> None:
     assert view.header.frame_id == "cam1_optical"
 
 
-def test_part_of_the_sensor_is_given_in_its_own_pixels(images: RigImages) -> None:
-    info = images.info(frame_set((120, 160, 3)).frames["cam0"])
+def frame(width: int, height: int, window: Window | None) -> Frame:
+    return Frame("cam0", np.zeros((height, width, 3), np.uint8), 7_000, 10, 1, window)
+
+
+def test_part_of_the_sensor_is_given_in_the_whole_sensors_pixels(images: RigImages) -> None:
+    info = images.info(frame(160, 120, Window(20, 40, 2, 640, 480)))
     assert info is not None
     assert (info.width, info.height, info.binning_x, info.binning_y) == (640, 480, 2, 2)
     assert (info.roi.x_offset, info.roi.y_offset) == (20, 40)
     assert (info.roi.width, info.roi.height) == (320, 240)
+    assert images.info(frame(640, 480, Window(0, 0, 1, 640, 480))).roi.width == 0
+
+
+def test_region_that_moves_while_images_come_is_followed(images: RigImages) -> None:
+    found = [images.info(frame(320, 240, Window(x, 0, 1, 640, 480))) for x in (0, 64, 320)]
+    assert [info.roi.x_offset for info in found] == [0, 64, 320]
+
+
+def test_sensor_that_binning_does_not_divide_is_still_the_calibrated_one(node: Node) -> None:
+    assert rig_images._is_sensor((642, 482), Window(0, 0, 4, 640, 480))
+    assert not rig_images._is_sensor((644, 480), Window(0, 0, 4, 640, 480))
+
+
+def test_calibration_of_a_part_of_the_sensor_holds_for_no_other_part(
+    node: Node, images: RigImages
+) -> None:
+    assert any(images.info(frame(640, 480, Window(100, 0, 1, 1280, 960))).k)
+    assert node.checks["camera_info"]().level is Level.WARN  # of cam1 alone
+    for other in (frame(640, 480, Window(104, 0, 1, 1280, 960)), frame(320, 240, None)):
+        info = images.info(other)
+        assert not any(info.k)  # not calibrated, as CameraInfo says it
+        with pytest.raises(ConfigurationError, match="not calibrated"):
+            conversions.camera_from_messages("cam0", info, Transform.identity())
+        report = node.checks["camera_info"]()
+        assert report.level is Level.ERROR
+        assert "cam0: the calibration is for 640 x 480 px" in report.message
+    assert any(images.info(frame(640, 480, Window(100, 0, 1, 1280, 960))).k)
 
 
 def counts(

@@ -1,0 +1,196 @@
+"""Regions of interest and binning in camera_info: the same points in space, whatever is cut out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from builtin_interfaces.msg import Time
+from sensor_msgs.msg import CameraInfo, RegionOfInterest
+from support.rigs import LENSES, make_rig
+from support.synthetic_model import BACKGROUND, description, paint_views
+from tf2_msgs.msg import TFMessage
+
+from s3k_ros.cameras.port import Frame
+from s3k_ros.cameras.window import Window
+from s3k_ros.errors import ConfigurationError
+from s3k_ros.geometry.camera import Camera
+from s3k_ros.perception.detector import ViewKeypoints
+from s3k_ros.perception.triangulator import KeypointTriangulator, Status
+from s3k_ros.ros import conversions, rig_images
+from s3k_ros.ros.calibration import CameraCalibrations
+
+POINT = np.array([[0.612, 0.017, 0.043]])
+# Another part of the sensor in each camera; all of them show the point.
+WINDOWS = [
+    Window(0, 0, 1, 640, 480),
+    Window(64, 32, 2, 640, 480),
+    Window(101, 53, 3, 640, 480),
+    Window(250, 160, 1, 640, 480),
+]
+SIZES = [(640, 480), (256, 200), (150, 120), (200, 180)]
+
+
+def windowed_info(camera: Camera, window: Window, size: tuple[int, int]) -> CameraInfo:
+    info = conversions.camera_info(camera, conversions.header(0, f"{camera.name}_optical"))
+    rig_images._set_window(info, window, *size)
+    return info
+
+
+def cut(image: np.ndarray, window: Window, size: tuple[int, int]) -> np.ndarray:
+    """What the sensor hands out: a region, then blocks of pixels averaged."""
+    width, height = size
+    b = window.binning
+    part = image[window.y : window.y + b * height, window.x : window.x + b * width]
+    return part.reshape(height, b, width, b, -1).mean(axis=(1, 3))
+
+
+def centroid(image: np.ndarray) -> np.ndarray:
+    """Centre of the one disc, px."""
+    weights = np.abs(image.astype(np.float64) - BACKGROUND).sum(axis=-1)
+    moments = cv2.moments(weights)
+    return np.array([moments["m10"], moments["m01"]]) / moments["m00"]
+
+
+@pytest.mark.parametrize("lens", LENSES)
+@pytest.mark.parametrize(("window", "size"), list(zip(WINDOWS, SIZES, strict=True)))
+def test_every_pixel_looks_along_the_ray_of_the_pixels_it_was_made_of(
+    lens: str, window: Window, size: tuple[int, int]
+) -> None:
+    camera = make_rig(lens)[1]
+    # Each pixel of this image holds its own coordinates, so a block's mean is the block's centre.
+    v, u = np.mgrid[: camera.height, : camera.width].astype(np.float64)
+    made_of = cut(np.stack([u, v], axis=-1), window, size)[5::40, 7::40].reshape(-1, 2)
+    info = windowed_info(camera, window, size)
+    part = conversions.camera_from_messages("cam1", info, camera.base_from_camera)
+    assert (part.width, part.height) == size
+    own_v, own_u = np.mgrid[5 : size[1] : 40, 7 : size[0] : 40]
+    own = np.stack([own_u.ravel(), own_v.ravel()], axis=-1)
+    np.testing.assert_allclose(part.rays(own), camera.rays(made_of), atol=1e-9)
+
+
+def triangulated(
+    cameras: list[Camera], pixels: list[np.ndarray], binning: tuple[int, ...] = (1, 1, 1, 1)
+) -> np.ndarray:
+    """The point of four views, each as sure as it is on the sensor: 1 px there."""
+    views = [
+        ViewKeypoints(p[np.newaxis], np.eye(2)[np.newaxis] / b**2, np.array([0.95]))
+        for p, b in zip(pixels, binning, strict=True)
+    ]
+    model = description(("tip",))
+    [estimate] = KeypointTriangulator.from_description(model).estimate(cameras, views)
+    assert estimate.status == Status.OK
+    return estimate.position
+
+
+def test_images_of_regions_and_binned_ones_give_the_same_point_as_whole_ones() -> None:
+    cameras = make_rig("plumb_bob")
+    images = [image.astype(np.float64) for image in paint_views(cameras, POINT)]
+    whole = triangulated(cameras, [centroid(image) for image in images])
+    parts, pixels = [], []
+    for camera, image, window, size in zip(cameras, images, WINDOWS, SIZES, strict=True):
+        pixels.append(centroid(cut(image, window, size)))
+        info = windowed_info(camera, window, size)
+        parts.append(conversions.camera_from_messages("c", info, camera.base_from_camera))
+    binning = tuple(window.binning for window in WINDOWS)
+    found = triangulated(parts, pixels, binning)
+    # Without the halves of a pixel in the rule it would be off by 1.3 mm.
+    assert np.abs(found - whole).max() < 0.02e-3
+    assert np.abs(whole - POINT[0]).max() < 0.3e-3
+
+
+@pytest.mark.parametrize(
+    ("roi", "binning"),
+    [
+        (RegionOfInterest(), 0),  # all zero means the whole image
+        (RegionOfInterest(width=640, height=480), 1),
+        (RegionOfInterest(), 2),
+    ],
+)
+def test_empty_region_means_the_whole_image(roi: RegionOfInterest, binning: int) -> None:
+    camera = make_rig()[0]
+    info = conversions.camera_info(camera, conversions.header(0))
+    info.roi, info.binning_x, info.binning_y = roi, binning, binning
+    found = conversions.camera_from_messages("cam0", info, camera.base_from_camera)
+    scale = max(binning, 1)
+    assert (found.width, found.height) == (640 // scale, 480 // scale)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"roi": RegionOfInterest(x_offset=600, width=64, height=64)},
+        {"roi": RegionOfInterest(x_offset=8)},  # an offset without a size says nothing
+        {"roi": RegionOfInterest(width=64)},
+        {"binning_x": 700},
+    ],
+)
+def test_region_that_is_no_part_of_the_image_is_refused(change: dict[str, Any]) -> None:
+    camera = make_rig()[0]
+    info = conversions.camera_info(camera, conversions.header(0))
+    for key, value in change.items():
+        setattr(info, key, value)
+    with pytest.raises(ConfigurationError, match="is no part of its 640 x 480 px"):
+        conversions.camera_from_messages("cam0", info, camera.base_from_camera)
+
+
+class Node:
+    """As much of a node as `CameraCalibrations` needs."""
+
+    def create_subscription(self, kind: type, topic: str, callback: Callable, profile: Any) -> None:
+        self.hear = callback
+
+
+@pytest.fixture
+def calibrations() -> CameraCalibrations:
+    node = Node()
+    camera = make_rig()[0]
+    made = CameraCalibrations(node, ["cam0"], "base", moving=False)  # type: ignore[arg-type]
+    header = conversions.header(0, "base")
+    pose = conversions.transform_stamped(camera.base_from_camera, header, "cam0_optical")
+    node.hear(TFMessage(transforms=[pose]))
+    return made
+
+
+def stamped(info: CameraInfo, seconds: int) -> CameraInfo:
+    info.header.stamp = Time(sec=seconds)
+    return info
+
+
+def test_region_that_changes_holds_for_images_from_then_on(
+    calibrations: CameraCalibrations,
+) -> None:
+    camera = make_rig()[0]
+    for seconds, window in ((10, WINDOWS[0]), (11, WINDOWS[0]), (20, WINDOWS[1]), (30, WINDOWS[3])):
+        size = SIZES[WINDOWS.index(window)]
+        calibrations.learn("cam0", stamped(windowed_info(camera, window, size), seconds))
+    widths = {
+        t: calibrations.camera("cam0", "cam0_optical", Time(sec=t)).width
+        for t in (5, 10, 19, 20, 29, 30, 99, 19)  # a set may come late
+    }
+    assert widths == {5: 640, 10: 640, 19: 640, 20: 256, 29: 256, 30: 200, 99: 200}
+
+
+def test_clock_that_is_set_back_forgets_what_was_known(calibrations: CameraCalibrations) -> None:
+    camera = make_rig()[0]
+    for seconds, i in ((100, 0), (110, 1), (3, 3)):
+        info = stamped(windowed_info(camera, WINDOWS[i], SIZES[i]), seconds)
+        calibrations.learn("cam0", info)
+    assert calibrations.camera("cam0", "cam0_optical", Time(sec=150)).width == 200
+
+
+def test_rig_states_its_live_window_as_the_triangulator_reads_it() -> None:
+    """What `camera_rig` says of a frame leads back to the pixels of the whole sensor."""
+    camera = make_rig("plumb_bob")[0]
+    for window, size in zip(WINDOWS, SIZES, strict=True):
+        frame = Frame("cam0", np.zeros((size[1], size[0], 3), np.uint8), 7, 1, 1, window)
+        images = object.__new__(rig_images.RigImages)
+        images._calibrated, images._frames = {"cam0": camera}, {"cam0": "cam0_optical"}
+        images._first, images._faults = {}, {}
+        info = images.info(frame)
+        found = conversions.camera_from_messages("cam0", info, camera.base_from_camera)
+        expected = (camera.project(POINT) - [window.x, window.y] + 0.5) / window.binning - 0.5
+        np.testing.assert_allclose(found.project(POINT), expected, atol=1e-9)
