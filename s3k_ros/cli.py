@@ -34,6 +34,7 @@ class Command:
 
 # How to get what is missing, for people who cloned the repository and for those who use pip.
 EXTRAS = {
+    "ros": "ROS 2 Jazzy and its Python packages: source it, or make setup",
     "sim": "the simulation: pip install '.[sim]' in the repository, or make setup",
     "train": "the training packages: pip install '.[train]' in the repository, or make setup-train",
 }
@@ -43,6 +44,9 @@ TOOLS = "s3k_ros.training.dataset.tools"
 COMMANDS = (
     Command(
         ("dataset", "render"), "s3k_ros.simulation.dataset", "render a dataset in simulation", "sim"
+    ),
+    Command(
+        ("record",), "s3k_ros.ros.recorder_command", "topics of the rig into an MCAP file", "ros"
     ),
     Command(
         ("object",),
@@ -96,6 +100,7 @@ COMMANDS = (
         "train",
     ),
     Command(("bench", "sync"), "s3k_ros.bench.sync", "pairing of cameras against message_filters"),
+    Command(("bench", "transport"), "s3k_ros.bench.transport", "whole sets between two processes"),
     Command(("card",), "s3k_ros.training.model.card", "a model's card, in Markdown"),
     Command(("params",), "s3k_ros.params.table", "table of all parameters, in Markdown"),
 )
