@@ -1,0 +1,186 @@
+"""Writes MCAP files that `ros2 bag` and Foxglove read.
+
+A file is readable at every moment: what was written before the last `flush` survives a kill of the
+process, without the index at the end. Closing adds that index.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import io
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from mcap.writer import CompressionType, Writer
+
+from s3k_ros.errors import ConfigurationError, DeviceUnavailableError
+
+COMPRESSIONS = {
+    "lz4": CompressionType.LZ4,
+    "zstd": CompressionType.ZSTD,
+    "none": CompressionType.NONE,
+}
+# An image is a chunk of its own; smaller messages gather until then, or until a flush.
+CHUNK_BYTES = 2**20
+# So much stays free, so that a file can always be finished.
+RESERVE_BYTES = 2**28
+# Bytes between two looks at the free space.
+_LOOK_EVERY = 2**25
+# The type hash of a publisher that tells none.
+UNKNOWN_HASH = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class Topic:
+    """A topic as it is written.
+
+    Attributes:
+        name: with its namespace.
+        kind: message type, such as "sensor_msgs/msg/Image".
+        definition: as `full_definition` gives it.
+        qos: the publishers' profiles, YAML as of rosbag2.
+        type_hash: RIHS01 hash of the type; empty when unknown.
+    """
+
+    name: str
+    kind: str
+    definition: str
+    qos: str = "[]"
+    type_hash: str = UNKNOWN_HASH
+
+
+class RecordingWriter:
+    """One MCAP file of ROS 2 messages; not for several threads at once.
+
+    Args:
+        path: a new file.
+        compression: a key of COMPRESSIONS.
+
+    Attributes:
+        messages, bytes: written so far; bytes before compression.
+
+    Raises:
+        ConfigurationError: the file exists, or its folder does not.
+        DeviceUnavailableError: the disk is full or cannot be written to.
+    """
+
+    def __init__(self, path: Path | str, compression: str = "lz4") -> None:
+        self.path = Path(path)
+        self.messages = self.bytes = 0
+        if compression not in COMPRESSIONS:
+            raise ConfigurationError(
+                f"compression {compression!r}: one of {', '.join(COMPRESSIONS)}"
+            )
+        self._check_space()
+        self._file = self._create()
+        self._looked = self._whole = 0
+        self._schemas: dict[str, int] = {}
+        self._channels: dict[str, int] = {}
+        self._sequences: dict[int, int] = {}
+        self._mcap: Any = Writer(
+            self._file, chunk_size=CHUNK_BYTES, compression=COMPRESSIONS[compression]
+        )
+        self._mcap.start(profile="ros2", library="s3k_ros")
+        self.flush()
+
+    @property
+    def size(self) -> int:
+        """Bytes of the file so far."""
+        return self._whole if self._file.closed else self._file.tell()
+
+    def add_topic(self, topic: Topic) -> int:
+        """The channel of a topic; the same one for the same name."""
+        if topic.name in self._channels:
+            return self._channels[topic.name]
+        if topic.kind not in self._schemas:
+            data = topic.definition.encode()
+            self._schemas[topic.kind] = self._mcap.register_schema(topic.kind, "ros2msg", data)
+        metadata = {"offered_qos_profiles": topic.qos, "topic_type_hash": topic.type_hash}
+        channel = self._mcap.register_channel(
+            topic.name, "cdr", self._schemas[topic.kind], metadata
+        )
+        self._channels[topic.name] = channel
+        return channel
+
+    def write(self, channel: int, data: bytes, log_ns: int, publish_ns: int) -> None:
+        """Adds a message.
+
+        Args:
+            channel: from `add_topic`.
+            data: CDR, as it came over the wire.
+            log_ns: when it was received.
+            publish_ns: when it was sent.
+
+        Raises:
+            DeviceUnavailableError: the disk is full or fails; what was written before stays
+                readable.
+        """
+        count = self._sequences[channel] = self._sequences.get(channel, 0) + 1
+        with self._guarded():
+            self._mcap.add_message(channel, log_ns, data, publish_ns, count)
+        self.messages += 1
+        self.bytes += len(data)
+        if self.bytes - self._looked >= _LOOK_EVERY:
+            self._looked = self.bytes
+            self._check_space()
+
+    def flush(self) -> None:
+        """Hands everything to the operating system: from here on a kill loses nothing of it.
+
+        Raises:
+            DeviceUnavailableError: as `write`.
+        """
+        with self._guarded():
+            self._mcap.flush()
+        self._whole = self._file.tell()
+
+    def close(self) -> None:
+        """Writes the index and closes the file; may be repeated.
+
+        Raises:
+            DeviceUnavailableError: as `write`.
+        """
+        if self._file.closed:
+            return
+        with self._guarded():
+            self._mcap.finish()
+            self._mcap.flush()
+        self._whole = self._file.tell()
+        self._file.close()
+
+    def _create(self) -> io.FileIO:
+        try:
+            return self.path.open("xb", buffering=0)
+        except FileExistsError:
+            raise ConfigurationError(
+                f"{self.path} exists already: nothing is overwritten"
+            ) from None
+        except OSError as error:
+            raise ConfigurationError(f"{self.path} cannot be written: {error.strerror}") from None
+
+    def _check_space(self) -> None:
+        with contextlib.suppress(OSError):  # a folder that is missing: opening will say so
+            free = shutil.disk_usage(self.path.parent).free
+            if free < RESERVE_BYTES:
+                raise DeviceUnavailableError(
+                    f"the disk of {self.path} is full: {free / 1e6:.0f} MB are free, "
+                    f"{RESERVE_BYTES / 1e6:.0f} MB are kept free"
+                )
+
+    @contextlib.contextmanager
+    def _guarded(self) -> Iterator[None]:
+        """After a failed write the file is cut back to whole records and closed."""
+        try:
+            yield
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                os.ftruncate(self._file.fileno(), self._whole)
+            self._file.close()
+            raise DeviceUnavailableError(
+                f"{self.path} cannot be written: {error.strerror}; it holds the first "
+                f"{self._whole / 1e6:.1f} MB"
+            ) from error
