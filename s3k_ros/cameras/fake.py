@@ -40,6 +40,7 @@ class FakeCamera:
         has_ticks: False for a camera whose frames carry no time.
         connected: False while it is unplugged.
         deaf: it ignores triggers.
+        stuck: it sends nothing until its stream begins anew.
         lose, fail, miss: so many of its next frames are lost, arrive damaged, are not taken.
         loss: share of the frames lost at random.
         formats: pixel formats that it offers.
@@ -57,6 +58,7 @@ class FakeCamera:
     has_ticks: bool = True
     connected: bool = True
     deaf: bool = False
+    stuck: bool = False
     lose: int = 0
     fail: int = 0
     miss: int = 0
@@ -177,6 +179,7 @@ class FakeDevice:
         """See `CameraDevice`."""
         self._require()
         with self._changed:
+            self._camera.stuck = False
             self._pending.clear()
             self._counter = -1
             self._beat = self._beat_at(self._clock.monotonic_ns())
@@ -209,7 +212,7 @@ class FakeDevice:
         camera = self._camera
         if not (camera.connected and self._streaming):
             return False
-        if camera.deaf:
+        if camera.deaf or camera.stuck:
             return True
         if camera.miss > 0:
             camera.miss -= 1

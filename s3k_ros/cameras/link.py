@@ -80,7 +80,7 @@ class CameraLink:
         self.settings = settings
         self.ticks = TickClock()
         self.epoch = 0
-        self.connections = 0
+        self.connections = self.restarts = 0
         self.device: CameraDevice | None = None
         self.streaming = False
         self.note = ""
@@ -172,6 +172,13 @@ class CameraLink:
         finally:
             if was_streaming:
                 self._start_stream(device)
+
+    def restart_stream(self) -> None:
+        """Begins the stream anew as soon as possible: the camera sends nothing though it should.
+
+        For everybody else it goes on, so that nobody waits for the camera before it is heard.
+        """
+        self._requests.put(self._restart_stream)
 
     def required(self) -> CameraDevice:
         """The device.
@@ -318,11 +325,20 @@ class CameraLink:
     def _start_stream(self, device: CameraDevice) -> None:
         # It cannot change while the camera streams.
         self._window = Window.of_settings(device.settings())
+        self._begin(device)
+        self.streaming = True
+        self._owner.on_streaming(self, True)
+
+    def _restart_stream(self) -> None:
+        if self.device and self.streaming:
+            self.restarts += 1
+            self.device.stop()
+            self._begin(self.device)
+
+    def _begin(self, device: CameraDevice) -> None:
         device.start()
         self.epoch += 1
         self._last_tick, self._trigger_ns = -1, None
-        self.streaming = True
-        self._owner.on_streaming(self, True)
 
     def _stop_stream(self) -> None:
         if self.streaming:

@@ -46,6 +46,7 @@ class EventKind(enum.Enum):
     CAMERA_LOST = "camera lost"
     CAMERA_SILENT = "camera silent"
     CAMERA_HEARD = "camera heard again"
+    STREAM_RESTARTED = "stream begun anew"
     CAMERA_CLAIMED = "camera in use by another rig"
     TRIGGER_STOPPED = "trigger stopped"
     TRIGGER_RESUMED = "trigger resumed"
@@ -207,6 +208,7 @@ class ClockState:
 class CameraStatistics:
     """Counts of one camera since the rig was opened.
 
+    ``connections`` and ``restarts`` are those of the device and, as it was silent, of its stream.
     ``received`` frames are either in a delivered set (``delivered``) or in ``dropped`` by reason or
     still wait; frames that never arrived intact are in ``missed`` by reason.
     """
@@ -218,6 +220,7 @@ class CameraStatistics:
     dropped: Mapping[Reason, int] = dataclasses.field(default_factory=dict)
     missed: Mapping[Reason, int] = dataclasses.field(default_factory=dict)
     connections: int = 0
+    restarts: int = 0
     note: str = ""
     clock: ClockState = ClockState()
 

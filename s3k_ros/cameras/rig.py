@@ -94,7 +94,8 @@ class DeviceRig:
         }
         rate_hz = settings.frame_rate_hz
         self._controls = Controls(self._links, trigger.mode, rate_hz, self._on_rate)
-        self._watch = Watch(parameters.silence_s, rate_hz)
+        driver = source if trigger.mode == "camera" else ""
+        self._watch = Watch(parameters.silence_s, rate_hz, parameters.restart_silent_s, driver)
         self._pairing = self._make_pairing()
         self._forget()
         self._threads: list[Trigger | _Keeper] = []
@@ -300,6 +301,11 @@ class DeviceRig:
             if kind in (EventKind.CAMERA_SILENT, EventKind.CAMERA_HEARD):
                 heard = kind is EventKind.CAMERA_HEARD
                 self._pairing.set_alive(camera, heard, Reason.SILENT)
+        for camera, is_first in self._watch.due_for_restart(now_ns):
+            self._links[camera].restart_stream()
+            if is_first:
+                text = f"silent for {self._parameters.restart_silent_s:g} s: its stream begins anew"
+                self.on_event(EventKind.STREAM_RESTARTED, camera, text)
 
     def _fire(self) -> None:
         """One software trigger for all cameras that are ready for it."""
@@ -354,6 +360,7 @@ class DeviceRig:
             device=str(device.info) if device else "",
             **self._tally.of_camera(link.name, self._pairing.missed),
             connections=link.connections,
+            restarts=link.restarts,
             note=link.note if device else "",
             clock=link.ticks.state() if device else ClockState(),
         )

@@ -24,10 +24,18 @@ class Watch:
     Args:
         silence_s: a camera that sends nothing for this long is silent.
         rate_hz: rate of the trigger.
+        restart_s: the stream of a camera that stays silent is begun anew this often; 0: never.
+        driver: the camera that triggers the others, if there is one.
     """
 
-    def __init__(self, silence_s: float, rate_hz: float) -> None:
+    def __init__(
+        self, silence_s: float, rate_hz: float, restart_s: float = 0.0, driver: str = ""
+    ) -> None:
         self._silence_s = silence_s
+        self._restart_ns = round(1e9 * restart_s)
+        self._driver = driver
+        # When the stream of a camera was last begun anew, while it is silent.
+        self._restarted: dict[str, int] = {}
         self.set_rate(rate_hz)
         self._heard: dict[str, int] = {}
         self._failed: dict[str, int] = {}
@@ -42,18 +50,21 @@ class Watch:
         """The rig starts: nobody is silent yet."""
         self._heard = dict.fromkeys(self._heard, now_ns)
         self._silent.clear()
+        self._restarted.clear()
         self._stopped = False
 
     def streaming(self, camera: str, streaming: bool, now_ns: int) -> None:
         """A camera began or ceased to stream; only those that stream can be silent."""
         self._silent.discard(camera)
         self._heard.pop(camera, None)
+        self._restarted.pop(camera, None)
         if streaming:
             self._heard[camera] = now_ns
 
     def heard(self, camera: str, now_ns: int) -> None:
         """A camera sent a frame, damaged or not."""
         self._heard[camera] = now_ns
+        self._restarted.pop(camera, None)
 
     def is_silent(self, camera: str) -> bool:
         """Whether a camera was found silent."""
@@ -86,6 +97,22 @@ class Watch:
             news.append((EventKind.CAMERA_HEARD, camera, "sends frames again"))
         self._silent = quiet
         return news
+
+    def due_for_restart(self, now_ns: int) -> list[tuple[str, bool]]:
+        """Cameras whose stream is to be begun anew now, and whether it is the first time.
+
+        Those that are silent while others send; when nobody sends, the one that drives the rest.
+        """
+        if not self._restart_ns:
+            return []
+        silent = {self._driver} & self._heard.keys() if self._stopped else self._silent
+        due = []
+        for camera in sorted(silent):
+            before = self._restarted.get(camera)
+            if now_ns - max(before or 0, self._heard[camera]) > self._restart_ns:
+                self._restarted[camera] = now_ns
+                due.append((camera, before is None))
+        return due
 
 
 class Trigger:

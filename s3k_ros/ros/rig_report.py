@@ -92,6 +92,7 @@ def _camera_values(counts: CameraStatistics) -> dict[str, object]:
         "received": counts.received,
         "delivered": counts.delivered,
         "connections": counts.connections,
+        "stream_restarts": counts.restarts,
         **{f"dropped_{reason.name.lower()}": n for reason, n in counts.dropped.items()},
         **{f"missed_{reason.name.lower()}": n for reason, n in counts.missed.items()},
         "clock_drift_ppm": clock.drift_ppm,

@@ -14,14 +14,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from support.camera_rigs import NAMES, BaslerBench, take
+from support.camera_rigs import NAMES, BaslerBench, await_event, take
 from support.genicam_double import ace_gige, dart_usb
 
 from s3k_ros.cameras import basler
 from s3k_ros.cameras.basler import BlockIds, PylonBus, PylonDevice
 from s3k_ros.cameras.device import DeviceInfo
 from s3k_ros.cameras.host import SystemClock
-from s3k_ros.cameras.port import CameraState
+from s3k_ros.cameras.port import CameraState, EventKind
 from s3k_ros.errors import ConfigurationError, DeviceUnavailableError
 from s3k_ros.params.cameras import TriggerParameters
 
@@ -62,6 +62,19 @@ def test_images_that_exceed_the_link_are_told_at_the_start(emulated: Any) -> Non
     texts = [event.text for event in bench.rig.take_events()]
     assert len(texts) == 4
     assert all("need 2 MB/s at 25 Hz, its share of the link is 1 MB/s" in text for text in texts)
+
+
+def test_an_emulated_camera_that_ceased_to_acquire_has_its_stream_begun_anew(
+    emulated: Any,
+) -> None:
+    bench = emulated(silence_s=0.5, restart_silent_s=0.5)
+    bench.rig.start()
+    take(bench.rig, lambda s: s.complete)
+    bench.features(bench.victim).execute("AcquisitionStop")  # behind pylon's back
+    assert await_event(bench.rig, EventKind.STREAM_RESTARTED).camera == bench.victim
+    assert await_event(bench.rig, EventKind.CAMERA_HEARD).camera == bench.victim
+    take(bench.rig, lambda s: s.complete)
+    assert bench.rig.statistics().cameras[bench.victim].connections == 1
 
 
 def test_one_emulated_camera_drives_the_line_of_the_others(emulated: Any) -> None:

@@ -125,6 +125,48 @@ def test_a_silent_camera_is_not_waited_for(bench: FakeBench) -> None:
     take(rig, lambda s: s.complete)
 
 
+def test_a_camera_that_is_stuck_has_its_stream_begun_anew(tmp_path: Path) -> None:
+    bench = FakeBench(tmp_path, "line", silence_s=0.3, restart_silent_s=0.5)
+    rig = run(bench)
+    take(rig, lambda s: s.complete)
+    bench.bus.cameras[-1].stuck = True
+    assert await_event(rig, EventKind.STREAM_RESTARTED).camera == bench.victim
+    assert await_event(rig, EventKind.CAMERA_HEARD).camera == bench.victim
+    assert len(greys(take(rig, lambda s: s.complete))) == 1
+    counts = rig.statistics().cameras
+    assert [counts[name].restarts for name in NAMES] == [0, 0, 0, 1]
+    assert counts[bench.victim].connections == 1
+    rig.close()
+
+
+def test_restarts_of_a_camera_without_trigger_go_on_and_delay_nobody(tmp_path: Path) -> None:
+    bench = FakeBench(tmp_path, "line", silence_s=0.3, restart_silent_s=0.2)
+    rig = run(bench)
+    bench.bus.cameras[-1].deaf = True
+    await_event(rig, EventKind.CAMERA_SILENT)
+    take(rig, lambda s: s.missing == {bench.victim: Reason.SILENT})
+    rig.take_events()
+    deadline = time.monotonic() + 20.0
+    while rig.statistics().cameras[bench.victim].restarts < 3:
+        assert time.monotonic() < deadline
+        found = rig.next_set(1.0)
+        assert found is None or found.missing.get(bench.victim) is Reason.SILENT
+    kinds = {event.kind for event in rig.take_events()}
+    assert EventKind.CAMERA_HEARD not in kinds
+    rig.close()
+
+
+def test_a_stuck_camera_that_drives_the_others_is_restarted(tmp_path: Path) -> None:
+    bench = FakeBench(tmp_path, "camera", silence_s=0.3, restart_silent_s=0.4)
+    rig = run(bench)
+    take(rig, lambda s: s.complete)
+    for camera in bench.bus.cameras:  # its output drives them: all fall silent
+        camera.stuck = True
+    await_event(rig, EventKind.TRIGGER_STOPPED)
+    assert await_event(rig, EventKind.STREAM_RESTARTED).camera == NAMES[0]
+    rig.close()
+
+
 def test_a_power_cycle_without_removal_restarts_the_clock(bench: FakeBench) -> None:
     rig = run(bench)
     take(rig, lambda s: s.complete)
