@@ -77,7 +77,7 @@ class RecordingWriter:
             )
         self._check_space()
         self._file = self._create()
-        self._looked = self._whole = 0
+        self._looked, self._whole = 0, 0
         self._schemas: dict[str, int] = {}
         self._channels: dict[str, int] = {}
         self._sequences: dict[int, int] = {}
@@ -89,8 +89,8 @@ class RecordingWriter:
 
     @property
     def size(self) -> int:
-        """Bytes of the file so far."""
-        return self._whole if self._file.closed else self._file.tell()
+        """Bytes of the file at the last flush."""
+        return self._whole
 
     def add_topic(self, topic: Topic) -> int:
         """The channel of a topic; the same one for the same name."""
@@ -100,7 +100,7 @@ class RecordingWriter:
             data = topic.definition.encode()
             self._schemas[topic.kind] = self._mcap.register_schema(topic.kind, "ros2msg", data)
         metadata = {"offered_qos_profiles": topic.qos, "topic_type_hash": topic.type_hash}
-        channel = self._mcap.register_channel(
+        channel: int = self._mcap.register_channel(
             topic.name, "cdr", self._schemas[topic.kind], metadata
         )
         self._channels[topic.name] = channel
