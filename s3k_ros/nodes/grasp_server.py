@@ -12,7 +12,7 @@ import dataclasses
 from rclpy.action import ActionServer, CancelResponse
 from rclpy.action.server import ServerGoalHandle
 from rclpy.time import Time
-from std_msgs.msg import Bool, Header
+from std_msgs.msg import Bool, Header, String
 from tf2_ros import Buffer, TransformException, TransformListener
 from visualization_msgs.msg import MarkerArray
 
@@ -97,16 +97,20 @@ class GraspServerNode(S3kNode):
         )
         self._wrench = WrenchTopic(self, self._seconds, p.wrench, p.input_timeout_s)
         self._markers = self.advertise(MarkerArray, "grasp_plan_markers", qos.latched())
+        # Not `robot_description`: the robot's driver and its controllers own that one.
+        self._description = self.advertise(String, "grasp_server/robot_description", qos.latched())
 
     def _make_executor(self) -> GraspExecutor:
         robot = self._robot
+        urdf = find_file(robot.robot_description or _SHIPPED_ROBOT)
         arm = ArmModel.from_file(
-            find_file(robot.robot_description or _SHIPPED_ROBOT),
+            urdf,
             robot.arm_joints,
             base_frame=robot.base_frame,
             tcp_frame=robot.tcp_frame,
             limit_margin=robot.limit_margin_rad,
         )
+        self._description.publish(String(data=urdf.read_text(encoding="utf-8")))
         if self._planner is not None:
             self._planner.close()
         self._planner = ThreadedPlanner(GraspPlanner(arm, self._grasp, robot))

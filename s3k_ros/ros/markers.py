@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from builtin_interfaces.msg import Duration
 from geometry_msgs.msg import Point, Pose, Quaternion, Vector3
 from numpy.typing import NDArray
 from sensor_msgs.msg import PointCloud2, PointField
@@ -15,11 +16,15 @@ from visualization_msgs.msg import Marker, MarkerArray
 from s3k_ros.geometry.se3 import Transform
 from s3k_ros.msg import Keypoint3D, Keypoint3DArray
 from s3k_ros.perception.drawing import palette
-from s3k_ros.ros.conversions import transform_to_message
+from s3k_ros.ros.conversions import nanoseconds, transform_to_message
 
 _VALID = (Keypoint3D.OK, Keypoint3D.PREDICTED)
 # 95 % quantile of the chi-squared distribution with 3 degrees of freedom.
 _CHI2_3_95 = 7.815
+# What nobody renews vanishes: a model's last markers, or those of a node that has died.
+_LIFETIME = Duration(sec=2)
+# Opacity of an ellipsoid.
+_SEEN, _PREDICTED = 0.5, 0.2
 # Metres: thinner ellipsoids cannot be seen.
 _MIN_AXIS_M = 0.002
 _TEXT_HEIGHT_M = 0.02
@@ -44,14 +49,17 @@ def keypoint_markers(
 ) -> MarkerArray:
     """An ellipsoid (95 %) and a name for every keypoint with a position, and the skeleton.
 
-    Keypoints without a position delete their markers.
+    Namespaces ``uncertainty`` and ``name`` (id: the keypoint's index), and ``skeleton``. A keypoint
+    that is predicted is paler, and its name tells the age. One without a position deletes its
+    markers.
     """
     markers = []
     for k, keypoint in enumerate(message.keypoints):
         ellipsoid = _marker(message.header, "uncertainty", k, Marker.SPHERE)
         text = _marker(message.header, "name", k, Marker.TEXT_VIEW_FACING)
         if keypoint.status in _VALID:
-            _fill_ellipsoid(ellipsoid, keypoint, _colour(k, 0.5))
+            predicted = keypoint.status == Keypoint3D.PREDICTED
+            _fill_ellipsoid(ellipsoid, keypoint, _colour(k, _PREDICTED if predicted else _SEEN))
             _fill_text(text, keypoint, _colour(k, 1.0))
         else:
             ellipsoid.action = text.action = Marker.DELETE
@@ -70,7 +78,9 @@ def keypoint_cloud(message: Keypoint3DArray) -> PointCloud2:
 
 
 def _marker(header: Header, namespace: str, index: int, kind: int) -> Marker:
-    return Marker(header=header, ns=namespace, id=index, type=kind, action=Marker.ADD)
+    return Marker(
+        header=header, ns=namespace, id=index, type=kind, action=Marker.ADD, lifetime=_LIFETIME
+    )
 
 
 def _fill_ellipsoid(marker: Marker, keypoint: Keypoint3D, colour: ColorRGBA) -> None:
@@ -94,6 +104,8 @@ def _fill_text(marker: Marker, keypoint: Keypoint3D, colour: ColorRGBA) -> None:
     marker.scale.z = _TEXT_HEIGHT_M
     marker.color = colour
     marker.text = f"{keypoint.name} {keypoint.confidence:.2f}"
+    if keypoint.status == Keypoint3D.PREDICTED:
+        marker.text += f" predicted {1e-9 * nanoseconds(keypoint.age):.1f} s"
 
 
 def _skeleton(message: Keypoint3DArray, pairs: Sequence[tuple[int, int]]) -> Marker:
