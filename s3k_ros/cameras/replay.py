@@ -24,7 +24,7 @@ from s3k_ros.errors import ConfigurationError, DeviceUnavailableError
 
 
 class ReplayRig:
-    """`CameraRig` of a source of sets. Their stamps and counters stay as they are.
+    """`CameraRig` of a source of sets. Counters stay as they are, and stamps unless wanted.
 
     A paced rig drops sets that nobody takes in time, as cameras would; one without pace waits for
     its consumer and drops none.
@@ -33,7 +33,9 @@ class ReplayRig:
         cameras: names; frames of other cameras are left out.
         source: called by ``open``; gives the sets from the beginning, in order of time.
         speed: of the replay against the stamps; 0: as fast as they are taken.
-        loop: begin again at the end, with stamps and numbers as before.
+        loop: begin again at the end; the stamps begin again too, ``set_id`` counts on.
+        restamp: the set's stamp becomes the time at which it is taken; the frames keep their
+            distance to it.
         queue_sets: sets that wait for the consumer of a paced rig.
         clock: the host's clocks.
     """
@@ -45,6 +47,7 @@ class ReplayRig:
         *,
         speed: float = 1.0,
         loop: bool = False,
+        restamp: bool = False,
         queue_sets: int = 2,
         clock: HostClock | None = None,
     ) -> None:
@@ -52,7 +55,7 @@ class ReplayRig:
             raise ConfigurationError(f"speed = {speed!r} must not be negative")
         self._cameras, self._source = cameras, source
         self._speed, self._loop, self._queue_sets = speed, loop, queue_sets
-        self._clock = clock or SystemClock()
+        self._restamp, self._clock = restamp, clock or SystemClock()
         self._lock = threading.Condition()
         self._sets: Iterator[FrameSet] = iter(())
         self._waiting: collections.deque[FrameSet] = collections.deque()
@@ -167,7 +170,16 @@ class ReplayRig:
         if len(frames.frames) > 1:
             self._tally.measured(frames.skew_ns)
         self._tally.delivered(frames.frames, complete=frames.complete)
-        return frames
+        return self._stamped_now(frames) if self._restamp else frames
+
+    def _stamped_now(self, frames: FrameSet) -> FrameSet:
+        now = self._clock.system_ns()
+        later = now - frames.stamp_ns
+        moved = {
+            name: dataclasses.replace(frame, stamp_ns=frame.stamp_ns + later)
+            for name, frame in frames.frames.items()
+        }
+        return dataclasses.replace(frames, stamp_ns=now, frames=moved)
 
     def _refuse(self, frames: FrameSet, reason: Reason) -> None:
         self._tally.refused(frames.frames, reason)

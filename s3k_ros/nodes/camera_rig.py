@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from s3k_ros.params.cameras import CameraRigParameters, CameraSettings, TriggerParameters
+from s3k_ros.errors import ConfigurationError
+from s3k_ros.params.cameras import (
+    CameraRigParameters,
+    CameraSettings,
+    ReplayParameters,
+    TriggerParameters,
+)
 from s3k_ros.params.nodes import CameraRigNodeParameters
 from s3k_ros.ros.node import S3kNode, run_node
 from s3k_ros.ros.resources import find_file
@@ -18,7 +24,10 @@ class CameraRigNode(S3kNode):
         parameters = self.declare(CameraRigParameters)
         settings = self.declare(CameraSettings, "camera")
         trigger = self.declare(TriggerParameters, "trigger")
-        rig = make(RigConfiguration(p.source, parameters, settings, trigger))
+        replay = self.declare(ReplayParameters, "replay")
+        if p.source == "topics":
+            raise ConfigurationError("source 'topics' is for perception: camera_rig publishes them")
+        rig = make(RigConfiguration(p.source, parameters, settings, trigger, replay, self))
         self._images = RigImages(self, rig, find_file(p.rig) if p.rig else None)
         self._driver = RigDriver(self, rig, self._images.publish)
         self._driver.start()

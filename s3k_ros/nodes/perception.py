@@ -11,7 +11,12 @@ from pathlib import Path
 
 from s3k_ros.cameras.port import FrameSet
 from s3k_ros.errors import DataError
-from s3k_ros.params.cameras import CameraRigParameters, CameraSettings, TriggerParameters
+from s3k_ros.params.cameras import (
+    CameraRigParameters,
+    CameraSettings,
+    ReplayParameters,
+    TriggerParameters,
+)
 from s3k_ros.params.nodes import CameraRigNodeParameters, PerceptionNodeParameters
 from s3k_ros.params.perception import DetectorParameters, TriangulationParameters
 from s3k_ros.params.tracking import TrackingParameters
@@ -22,8 +27,7 @@ from s3k_ros.ros.model_service import ModelService, PreparedModel
 from s3k_ros.ros.node import S3kNode, run_node
 from s3k_ros.ros.resources import find_file
 from s3k_ros.ros.rig import RigDriver
-from s3k_ros.ros.rig_images import RigImages
-from s3k_ros.ros.rig_source import OpenRig, RigConfiguration, make_rig
+from s3k_ros.ros.rig_source import OpenRig, RigConfiguration, make_images, make_rig
 from s3k_ros.ros.triangulation import TriangulationStage
 
 
@@ -35,11 +39,12 @@ class PerceptionNode(S3kNode):
         rig_parameters = self.declare(CameraRigParameters)
         settings = self.declare(CameraSettings, "camera")
         trigger = self.declare(TriggerParameters, "trigger")
+        replay = self.declare(ReplayParameters, "replay")
         self._cameras = rig_parameters.cameras
-        rig = make(RigConfiguration(source.source, rig_parameters, settings, trigger))
+        rig = make(RigConfiguration(source.source, rig_parameters, settings, trigger, replay, self))
         self._make_stages(p)
         self._on_parameters(p)
-        self._images = RigImages(self, rig, find_file(source.rig) if source.rig else None)
+        self._images = make_images(self, rig, find_file(source.rig) if source.rig else None)
         self._models = ModelService(self, "load_model", self._prepare)
         self._driver = RigDriver(self, rig, self._process)
         self._driver.start()

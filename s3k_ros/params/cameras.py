@@ -96,6 +96,27 @@ class TriggerParameters(Parameters):
 
 
 @dataclasses.dataclass(frozen=True)
+class ReplayParameters(Parameters):
+    """A recording in the place of cameras."""
+
+    recording: str = param(
+        "", "MCAP file of s3k record or of ros2 bag record, or a bag's folder.", read_only=True
+    )
+    speed: float = param(
+        1.0, "Against the recorded time; 0: every set as soon as it can be taken.",
+        low=0.0, high=100.0, read_only=True,
+    )  # fmt: skip
+    loop: bool = param(
+        False, "Begin again at the end; the stamps begin again too, unless restamp.",
+        read_only=True,
+    )  # fmt: skip
+    restamp: bool = param(
+        False, "Stamp each set with the time at which it is shown; false: as recorded.",
+        read_only=True,
+    )  # fmt: skip
+
+
+@dataclasses.dataclass(frozen=True)
 class CameraRigParameters(Parameters):
     """Which cameras, and when their images make a set."""
 

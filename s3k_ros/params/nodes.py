@@ -97,14 +97,16 @@ class CameraRigNodeParameters(Parameters):
 
     source: str = param(
         "basler",
-        "basler: cameras through pylon; fake: cameras in memory with images of one grey.",
-        choices=("basler", "fake"),
+        "basler: cameras through pylon; replay: a recording; topics (perception alone): images and "
+        "camera_info of another driver or of the simulated cell; fake: cameras in memory with "
+        "images of one grey.",
+        choices=("basler", "replay", "topics", "fake"),
         read_only=True,
     )
     rig: str = param(
         "config/rig.yaml",
-        "Rig file, for camera_info and the optical frames; empty: none. A relative path may start "
-        "at the package's share folder.",
+        "Rig file, for camera_info and the optical frames; empty: none. Source topics needs none. "
+        "A relative path may start at the package's share folder.",
         read_only=True,
     )
 
