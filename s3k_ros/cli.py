@@ -101,6 +101,7 @@ COMMANDS = (
     ),
     Command(("bench", "sync"), "s3k_ros.bench.sync", "pairing of cameras against message_filters"),
     Command(("bench", "transport"), "s3k_ros.bench.transport", "whole sets between two processes"),
+    Command(("bench", "soak"), "s3k_ros.bench.soak", "a camera rig under random faults"),
     Command(("card",), "s3k_ros.training.model.card", "a model's card, in Markdown"),
     Command(("params",), "s3k_ros.params.table", "table of all parameters, in Markdown"),
 )

@@ -27,6 +27,22 @@ PAUSING = ("region_x", "region_y", "region_width", "region_height", "binning", "
 
 
 @dataclasses.dataclass
+class FakeTally:
+    """What really became of a camera's frames, for those who check a rig's counts.
+
+    Attributes:
+        sent, damaged: frames that arrived, intact or not.
+        lost: that did not, between two of a stream that did: a gap in the counter shows them.
+        cut: that did not at either end of a stream: nobody can know of them.
+    """
+
+    sent: int = 0
+    damaged: int = 0
+    lost: int = 0
+    cut: int = 0
+
+
+@dataclasses.dataclass
 class FakeCamera:
     """One camera and its script; attributes may be changed at any time.
 
@@ -45,6 +61,8 @@ class FakeCamera:
         loss: share of the frames lost at random.
         formats: pixel formats that it offers.
         width, height: of its sensor, px.
+        power_on_ns: when its clock stood at zero, on the host's monotonic clock.
+        tally: what really became of its frames.
     """
 
     serial: str
@@ -67,6 +85,7 @@ class FakeCamera:
     width: int = 64
     height: int = 48
     power_on_ns: int = -3_600_000_000_000
+    tally: FakeTally = dataclasses.field(default_factory=lambda: FakeTally())
 
     def power_cycle(self) -> None:
         """Its clock begins at zero, a moment from now."""
@@ -134,6 +153,8 @@ class FakeDevice:
         self._pending: collections.deque[tuple[int, int, int, int]] = collections.deque()
         self._counter = -1
         self._beat = 0
+        # Frames of this stream that were lost since the last that arrived, and whether one did.
+        self._unseen, self._was_seen = 0, False
 
     @property
     def info(self) -> DeviceInfo:
@@ -180,7 +201,7 @@ class FakeDevice:
         self._require()
         with self._changed:
             self._camera.stuck = False
-            self._pending.clear()
+            self._cut()
             self._counter = -1
             self._beat = self._beat_at(self._clock.monotonic_ns())
             self._streaming = True
@@ -300,6 +321,8 @@ class FakeDevice:
     def close(self) -> None:
         """See `CameraDevice`."""
         self._streaming = False
+        with self._changed:
+            self._cut()
 
     # --- inside ---------------------------------------------------------------------------------
 
@@ -324,15 +347,29 @@ class FakeDevice:
             if self._bus.line_running:
                 self.expose(self._beat, self._bus.origin_ns + round(self._beat * period_ns))
 
+    def _cut(self) -> None:
+        """A stream ends: what is under way is gone."""
+        self._camera.tally.cut += len(self._pending) + self._unseen
+        self._pending.clear()
+        self._unseen, self._was_seen = 0, False
+
+    def _count(self, tally: FakeTally, intact: bool) -> None:
+        tally.sent += intact
+        tally.damaged += not intact
+        tally.lost += self._unseen * self._was_seen
+        tally.cut += self._unseen * (not self._was_seen)
+        self._unseen, self._was_seen = 0, True
+
     def _frame(self, exposed_ns: int, trigger: int, counter: int) -> RawFrame | None:
         camera = self._camera
-        if camera.lose > 0:
-            camera.lose -= 1
-            return None
-        if self._bus.random.random() < camera.loss:
+        forced = camera.lose > 0
+        camera.lose -= forced
+        if forced or self._bus.random.random() < camera.loss:
+            self._unseen += 1
             return None
         intact = camera.fail <= 0
         camera.fail -= not intact
+        self._count(camera.tally, intact)
         size = (int(self._values["region_height"]), int(self._values["region_width"]))
         pixel_format = str(self._values["pixel_format"])
         shape = (*size, 3) if pixel_format.startswith("BGR") else size
