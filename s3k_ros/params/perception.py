@@ -12,12 +12,35 @@ class DetectorParameters(Parameters):
     """How the network runs."""
 
     threads: int = param(
-        2, "CPU threads of the network's inference", low=1, high=64, read_only=True
+        2, "CPU threads that share the views of a set.", low=1, high=64, read_only=True
     )
     provider: str = param(
         "CPUExecutionProvider",
-        "execution provider of ONNX Runtime, for instance CUDAExecutionProvider; where it is "
-        "missing, the CPU takes its place with a warning",
+        "Execution provider of ONNX Runtime: TensorrtExecutionProvider, CUDAExecutionProvider, "
+        "CPUExecutionProvider or another one; where it is missing or fails, the next of these "
+        "takes its place with a warning.",
+        read_only=True,
+    )
+    precision: str = param(
+        "fp32",
+        "fp16 is for TensorRT and CUDA only. It is given up with a warning where keypoints are "
+        "further than 0.1 px from those of the CPU in fp32.",
+        choices=("fp32", "fp16"),
+        read_only=True,
+    )
+    device_id: int = param(
+        0, "Number of the GPU, for TensorRT and CUDA.", low=0, high=64, read_only=True
+    )
+    engine_cache: str = param(
+        "",
+        "Folder of TensorRT's engines, each of which takes minutes to build; empty: "
+        "s3k_ros/engines in the user's cache.",
+        read_only=True,
+    )
+    provider_options: tuple[str, ...] = param(
+        (),
+        "More options of the provider, each as key=value in ONNX Runtime's words, for instance "
+        "trt_max_workspace_size=1073741824.",
         read_only=True,
     )
 

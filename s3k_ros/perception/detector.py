@@ -14,11 +14,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from s3k_ros.errors import DeviceUnavailableError
 from s3k_ros.params.perception import DetectorParameters
 from s3k_ros.perception import decoding
 from s3k_ros.perception.description import ModelDescription, StageDescription
 from s3k_ros.perception.model_file import KeypointModel
+from s3k_ros.perception.object_crop import object_regions
+from s3k_ros.perception.parity import ParityCheck
 from s3k_ros.perception.regions import Region
+from s3k_ros.perception.workers import Workers
 
 Array = NDArray[np.float64]
 FloatArray = NDArray[np.float32]
@@ -26,8 +30,6 @@ Image = NDArray[np.uint8]
 
 # An image smaller than this shows no object.
 _MIN_SIDE_PX = 32
-# Keypoints further than this from their median, in crop sides, do not move the crop.
-_NEAR = 0.75
 
 
 class ViewStatus(enum.IntEnum):
@@ -136,6 +138,7 @@ class KeypointDetector:
         self.model = model
         self._clock = clock
         self._timings = StageTimings()
+        self._parity = ParityCheck()
 
     @classmethod
     def load(
@@ -146,8 +149,7 @@ class KeypointDetector:
         Raises:
             ConfigurationError: the file or its keypoints are not what they should be.
         """
-        params = params or DetectorParameters()
-        model = KeypointModel.load(path, params.threads, params.provider)
+        model = KeypointModel.load(path, params)
         if keypoints:
             model.check_keypoints(keypoints)
         return cls(model)
@@ -177,13 +179,36 @@ class KeypointDetector:
         self._timings = StageTimings()
         if not good:
             return result
-        usable = [image for image in images if image_status(image) == ViewStatus.OK]
-        for i, view in zip(good, self._detect([np.asarray(x) for x in usable], count), strict=True):
+        usable = [np.asarray(images[i]) for i in good]
+        for i, view in zip(good, self._detect_on_device(usable, count), strict=True):
             result[i] = view
         return result
 
-    def _detect(self, images: list[Image], count: int) -> list[ViewPeaks]:
-        description = self.model.description
+    def _detect_on_device(self, images: list[Image], count: int) -> list[ViewPeaks]:
+        """On the model's device; on the CPU when that fails or finds something else."""
+        reference = self.model.reference
+        if reference is None:
+            return self._detect(self.model, images, count)
+        try:
+            views = self._detect(self.model, images, count)
+        except DeviceUnavailableError as error:
+            self.model = self.model.on_the_cpu(str(error))
+            return self._detect(self.model, images, count)
+        if self._parity.wanted:
+            timings = self._timings
+            expected = self._detect(reference, images, count)
+            self._timings = timings
+            self._parity.compare(
+                [view.select() for view in views], [view.select() for view in expected]
+            )
+            if self._parity.fault:
+                text = f"{self.model.provider} in {self.model.precision}: {self._parity.fault}"
+                self.model = self.model.on_the_cpu(text)
+                return expected
+        return views
+
+    def _detect(self, model: KeypointModel, images: list[Image], count: int) -> list[ViewPeaks]:
+        description, workers = model.description, model.workers
         marks = [self._clock()]
 
         def timed(value: Any) -> Any:
@@ -191,17 +216,17 @@ class KeypointDetector:
             return value
 
         whole = [Region.whole(image.shape[1], image.shape[0]) for image in images]
-        batch = timed(network_input(images, whole, description.coarse))
-        logits = timed(self.model.coarse(batch))
+        batch = timed(network_input(images, whole, description.coarse, workers))
+        logits = timed(model.coarse(batch))
         widths = [image.shape[1] for image in images]
-        if description.crop is None or self.model.crop is None:
+        if description.crop is None or model.crop is None:
             views: list[ViewPeaks] = timed(decode_maps(logits, whole, widths, description, count))
             prepare, coarse, decode = (float(step) for step in np.diff(marks))
             self._timings = StageTimings(prepare, coarse, 0.0, decode)
             return views
         regions = timed(object_regions(logits, whole, description))
-        batch = timed(network_input(images, regions, description.crop))
-        logits = timed(self.model.crop(batch))
+        batch = timed(network_input(images, regions, description.crop, workers))
+        logits = timed(model.crop(batch))
         views = timed(decode_maps(logits, regions, widths, description, count))
         steps = np.diff(marks)
         self._timings = StageTimings(
@@ -214,66 +239,20 @@ class KeypointDetector:
 
 
 def network_input(
-    images: Sequence[Image], regions: Sequence[Region], stage: StageDescription
+    images: Sequence[Image],
+    regions: Sequence[Region],
+    stage: StageDescription,
+    workers: Workers | None = None,
 ) -> FloatArray:
     """Regions of BGR images as one batch (N, 3, h, w), float32 RGB in 0..255."""
     batch = np.empty((len(images), 3, *stage.input_size), np.float32)
-    for target, image, region in zip(batch, images, regions, strict=True):
-        resized = region.cut(image, stage.input_size)
-        for channel in range(3):
-            target[channel] = resized[..., 2 - channel]
+
+    def fill(view: int) -> None:
+        resized = regions[view].cut(images[view], stage.input_size)
+        batch[view] = resized[..., ::-1].transpose(2, 0, 1)
+
+    (workers or Workers()).map(fill, range(len(images)))
     return batch
-
-
-def object_regions(
-    coarse_logits: FloatArray, whole: Sequence[Region], description: ModelDescription
-) -> list[Region]:
-    """The square object crop of every view, from the coarse maps (N, K, h, w).
-
-    Its centre is the mean of the coarse keypoints, weighted by how sure each one is, without those
-    far from their median, so that a keypoint that is confused does not drag it away.
-    """
-    stage = description.coarse
-    peaks = decoding.find_peaks(decoding.softmax(coarse_logits), description.window_px)
-    sure = decoding.whole_map_weights(peaks.spread, stage.sigma_px, description)
-    weights = np.nan_to_num(sure * peaks.masses[..., 0])
-    positions = peaks.positions[..., 0, :]
-    regions = []
-    for position, weight, view in zip(positions, weights, whole, strict=True):
-        pixels = view.to_image(position, stage.grid_size)
-        regions.append(object_region(pixels, weight, view.width, view.height, description))
-    return regions
-
-
-def object_region(
-    pixels: Array, weights: Array, width: int, height: int, description: ModelDescription
-) -> Region:
-    """The object crop around keypoints (K, 2) with weights (K,) in an image of this size, px.
-
-    Keypoints that are not finite do not count; without any, the crop is in the image's middle.
-    """
-    side = round((description.last.crop_fraction or 1.0) * width)
-    known = np.isfinite(pixels).all(axis=-1)
-    if known.any():
-        weights = weights[known] if weights[known].sum() > 0 else np.ones(int(known.sum()))
-        pixels = pixels[known]
-        middle = [_weighted_median(pixels[:, axis], weights) for axis in range(2)]
-        # The mean of those near the median: where most keypoints sit at one end of a long object,
-        # a crop around the median alone would lose the other end.
-        near = np.linalg.norm(pixels - middle, axis=1) < _NEAR * side
-        near |= not (weights * near).any()
-        centre = np.average(pixels[near], axis=0, weights=weights[near])
-    else:
-        centre = np.array([0.5 * (width - 1), 0.5 * (height - 1)])
-    return Region.square(centre, side, width, height)
-
-
-def _weighted_median(values: Array, weights: Array) -> float:
-    """The middle of the weight, interpolated, so that two equal weights give their mean."""
-    order = np.argsort(values)
-    values, weights = values[order], weights[order]
-    middles = np.cumsum(weights) - 0.5 * weights
-    return float(np.interp(0.5 * weights.sum(), middles, values))
 
 
 def decode_maps(

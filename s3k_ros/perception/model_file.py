@@ -12,15 +12,13 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol, Self
+from typing import Self
 
-import numpy as np
 import onnx
-import onnx.utils
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
-from numpy.typing import NDArray
 
 from s3k_ros.errors import ConfigurationError
+from s3k_ros.params.perception import DetectorParameters
 from s3k_ros.perception.description import (
     METADATA_KEY,
     ConfidenceDescription,
@@ -31,7 +29,9 @@ from s3k_ros.perception.description import (
     UncertaintyDescription,
     WeightDescription,
 )
-from s3k_ros.perception.session import CPU, open_session
+from s3k_ros.perception.session import CPU, on_cpu
+from s3k_ros.perception.stages import Network, open_stages
+from s3k_ros.perception.workers import Workers
 
 __all__ = [
     "METADATA_KEY",
@@ -39,6 +39,7 @@ __all__ = [
     "DistanceDescription",
     "KeypointModel",
     "ModelDescription",
+    "Network",
     "SpaceConfidence",
     "StageDescription",
     "UncertaintyDescription",
@@ -46,15 +47,6 @@ __all__ = [
     "attach_description",
     "read_description",
 ]
-
-FloatArray = NDArray[np.float32]
-
-
-class Network(Protocol):
-    """One stage: images (N, 3, h, w), RGB 0..255, to logits (N, K, h/s, w/s)."""
-
-    def __call__(self, images: FloatArray) -> FloatArray:
-        """Runs the stage on a batch."""
 
 
 class KeypointModel:
@@ -67,6 +59,10 @@ class KeypointModel:
         coarse, crop: the stages; crop is None when the coarse stage gives the positions.
         provider: ONNX Runtime's execution provider in use.
         fallback: why it is not the one that was asked for; empty when it is.
+        precision: "fp32" or "fp16".
+        workers: threads that share the views of a set.
+        reference: the same model on the CPU in fp32, when this one is not; it takes over when the
+            provider fails, and judges it.
     """
 
     def __init__(
@@ -78,6 +74,9 @@ class KeypointModel:
         sha256: str = "",
         provider: str = CPU,
         fallback: str = "",
+        precision: str = "fp32",
+        workers: Workers | None = None,
+        reference: KeypointModel | None = None,
     ) -> None:
         """Combines the parts; `load` is the usual way."""
         self.description = description
@@ -87,46 +86,59 @@ class KeypointModel:
         self.sha256 = sha256
         self.provider = provider
         self.fallback = fallback
+        self.precision = precision
+        self.workers = workers or Workers()
+        self.reference = reference
 
     @classmethod
-    def load(cls, path: str | Path, threads: int = 2, provider: str = CPU) -> Self:
+    def load(cls, path: str | Path, params: DetectorParameters | None = None) -> Self:
         """Loads and checks a model file, and runs each stage once.
 
         Args:
             path: the ONNX file.
-            threads: CPU threads of each stage.
-            provider: ONNX Runtime's execution provider; where it is missing, the CPU takes its
-                place, and `fallback` says why.
+            params: how it runs. Where its provider is missing or does not start, another one takes
+                its place, and `fallback` says why.
 
         Raises:
             ConfigurationError: the file is missing, truncated, without metadata, or contradicts
-                itself, or no provider has such a name; the message names file and fault.
+                itself, or the parameters do; the message names file and fault.
         """
         path = Path(path)
         try:
-            return cls.parse(_read(path), path.stem, threads, provider)
+            return cls.parse(_read(path), path.stem, params)
         except ConfigurationError as error:
             message = str(error)
             known = message.startswith("model file")
             raise ConfigurationError(message if known else f"model file {path}: {error}") from None
 
     @classmethod
-    def parse(cls, data: bytes, name: str = "", threads: int = 2, provider: str = CPU) -> Self:
+    def parse(cls, data: bytes, name: str = "", params: DetectorParameters | None = None) -> Self:
         """As `load`, from the file's bytes; messages do not name the file.
 
         Raises:
             ConfigurationError: as `load`.
         """
-        model = _parse(data)
+        params = params or DetectorParameters()
+        model, digest = _parse(data), hashlib.sha256(data).hexdigest()
         description = _description(model)
-        stages = {
-            stage: _Stage(model, stage, size, len(description.keypoints), threads, provider)
-            for stage, size in description.stages.items()
-        }
-        digest = hashlib.sha256(data).hexdigest()
-        coarse, crop = stages["coarse"], stages.get("crop")
-        session = coarse.session
-        return cls(description, coarse, crop, name, digest, session.provider, session.fallback)
+        workers = Workers(params.threads)
+        stages = open_stages(model, description, workers, params, digest)
+        reference = None
+        if stages.provider != CPU:
+            plain = open_stages(model, description, workers, on_cpu(params), digest)
+            reference = cls(description, plain.coarse, plain.crop, name, digest, workers=workers)
+        return cls(
+            description, stages.coarse, stages.crop, name, digest, stages.provider,
+            stages.fallback, stages.precision, workers, reference,
+        )  # fmt: skip
+
+    def on_the_cpu(self, reason: str) -> KeypointModel:
+        """The reference in this one's place, under its name; ``reason`` becomes the fallback."""
+        assert self.reference is not None
+        return KeypointModel(
+            self.description, self.reference.coarse, self.reference.crop, self.name, self.sha256,
+            fallback=reason, workers=self.workers,
+        )  # fmt: skip
 
     def check_keypoints(self, expected: Sequence[str]) -> None:
         """Refuses a model of other keypoints than the configuration names.
@@ -192,50 +204,3 @@ def _description(model: onnx.ModelProto) -> ModelDescription:
         f"the metadata {METADATA_KEY!r} is missing (keypoint names, sizes, uncertainty): this is "
         "not a keypoint model, or it is truncated"
     )
-
-
-class _Stage:
-    """One subgraph in a session of its own."""
-
-    def __init__(
-        self,
-        model: onnx.ModelProto,
-        name: str,
-        stage: StageDescription,
-        keypoints: int,
-        threads: int,
-        provider: str,
-    ) -> None:
-        self._input, self._output = f"{name}_image", f"{name}_logits"
-        height, width = stage.input_size
-        self._check_interface(model, (height, width))
-        graph = onnx.utils.Extractor(model).extract_model([self._input], [self._output])
-        self.session = open_session(graph.SerializeToString(), threads, provider)
-        logits = self(np.zeros((2, 3, height, width), np.float32))
-        expected = (2, keypoints, *stage.grid_size)
-        if logits.shape != expected:
-            raise ConfigurationError(
-                f"{self._output} has shape {logits.shape}, its metadata say {expected}"
-            )
-        if not np.isfinite(logits).all():
-            raise ConfigurationError(f"{self._output} is not finite for a black image")
-
-    def __call__(self, images: FloatArray) -> FloatArray:
-        logits: FloatArray = self.session.run.run([self._output], {self._input: images})[0]
-        return logits
-
-    def _check_interface(self, model: onnx.ModelProto, size: tuple[int, int]) -> None:
-        inputs = {value.name: value for value in model.graph.input}
-        outputs = [value.name for value in model.graph.output]
-        if self._input not in inputs:
-            raise ConfigurationError(f"input {self._input} is missing; it has {sorted(inputs)}")
-        if self._output not in outputs:
-            raise ConfigurationError(f"output {self._output} is missing; it has {sorted(outputs)}")
-        dims = [d.dim_value for d in inputs[self._input].type.tensor_type.shape.dim]
-        expected = [0, 3, *size]  # 0: dynamic
-        fits = len(dims) == 4 and all(d in (0, e) for d, e in zip(dims, expected, strict=True))
-        if not fits or inputs[self._input].type.tensor_type.elem_type != onnx.TensorProto.FLOAT:
-            raise ConfigurationError(
-                f"input {self._input} has shape {dims}, its metadata say float32 {expected} "
-                "(0: any)"
-            )

@@ -12,6 +12,8 @@ import cv2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from s3k_ros.perception.resizing import resize
+
 Array = NDArray[np.float64]
 Image = NDArray[np.uint8]
 
@@ -65,10 +67,7 @@ class Region:
             part = np.asarray(
                 cv2.copyMakeBorder(part, top, bottom, left, right, cv2.BORDER_REPLICATE), np.uint8
             )
-        height, width = size
-        enlarged = width > self.width or height > self.height
-        how = cv2.INTER_LINEAR if enlarged else cv2.INTER_AREA
-        return np.asarray(cv2.resize(part, (width, height), interpolation=how), np.uint8)
+        return resize(part, size)
 
     def cell_size(self, grid: tuple[int, int]) -> Array:
         """(2,) full-resolution pixels per heatmap cell along x, y, for a grid (rows, columns)."""

@@ -14,6 +14,7 @@ from s3k_ros.msg import Keypoint2DArray, KeypointModel, MultiViewKeypoints
 from s3k_ros.perception.detector import KeypointDetector, ViewKeypoints, ViewStatus
 from s3k_ros.perception.drawing import draw_keypoints
 from s3k_ros.perception.model_slot import ModelSlot, swapped_name
+from s3k_ros.perception.session import CPU
 from s3k_ros.ros import conversions, qos
 from s3k_ros.ros.conversions import BgrImage
 from s3k_ros.ros.diagnostics import Level, Report
@@ -105,8 +106,7 @@ class DetectionStage:
 
     def _warn(self, detector: KeypointDetector) -> None:
         if detector.model.fallback:
-            text = f"model {detector.model.name} runs on the CPU: {detector.model.fallback}"
-            self._node.get_logger().warning(text)
+            self._node.get_logger().warning(f"model {detector.model.name}: {_place(detector)}")
 
     def _publish_model(self) -> None:
         model = self._slot.current.model
@@ -116,7 +116,10 @@ class DetectionStage:
     def process(self, views: ViewSet) -> MultiViewKeypoints:
         """One set, in the thread of its owner: images to keypoints, published and returned."""
         detector = self._slot.current
+        known = detector.model.fallback
         found = detector.detect([view.image for view in views.views])
+        if detector.model.fallback != known:
+            self._warn(detector)
         message = _message(views, found, detector)
         self._keypoints.publish(message)
         self._complete += all(view.status != ViewStatus.NO_IMAGE for view in views.views)
@@ -143,17 +146,25 @@ class DetectionStage:
             "object_id": model.description.object_id,
             "sha256": model.sha256,
             "provider": model.provider,
+            "precision": model.precision,
             "complete_sets": self._complete,
             "sets": self.sets.received,
             **{f"{k[:-2]}_ms": 1e3 * v for k, v in dataclasses.asdict(timings).items()},
             "total_ms": 1e3 * timings.total_s,
         }
-        warnings = [f"it runs on the CPU: {model.fallback}"] if model.fallback else []
+        warnings = [_place(detector)] if model.fallback else []
         if model.description.uncertainty.provisional:
             warnings.append("the model's uncertainty is provisional")
         if warnings:
             return Report(Level.WARN, "; ".join(warnings), values)
         return Report(Level.OK, model.name, values)
+
+
+def _place(detector: KeypointDetector) -> str:
+    """What the model runs on, though something else was asked for, and why."""
+    model = detector.model
+    place = "the CPU" if model.provider == CPU else model.provider
+    return f"it runs on {place}: {model.fallback}"
 
 
 def _message(

@@ -14,9 +14,9 @@ from s3k_ros.perception.detector import (
     ViewKeypoints,
     ViewStatus,
     image_status,
-    object_region,
 )
 from s3k_ros.perception.model_file import KeypointModel
+from s3k_ros.perception.object_crop import object_region
 from s3k_ros.perception.triangulator import KeypointTriangulator, Status
 
 PIXELS = [(300.0, 200.0), (340.5, 222.25), (271.0, 260.75), (310.0, 290.5), (365.0, 275.0)]

@@ -133,7 +133,7 @@ def export(
     model.doc_string = ""
     attach_description(model, description)
     onnx.checker.check_model(model)
-    parity = measure(KeypointModel.parse(model.SerializeToString(), threads=1), networks, images)
+    parity = measure(KeypointModel.parse(model.SerializeToString()), networks, images)
     parity.check()
     attach_description(model, _with_parity(description, parity, len(images)))
     data = model.SerializeToString()

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from s3k_ros.errors import ConfigurationError
 from s3k_ros.perception import decoding
 from s3k_ros.perception.description import ModelDescription, StageDescription
-from s3k_ros.perception.detector import network_input, object_regions
+from s3k_ros.perception.detector import network_input
 from s3k_ros.perception.model_file import KeypointModel
+from s3k_ros.perception.object_crop import object_regions
 from s3k_ros.perception.regions import Region
 from s3k_ros.training.method.network import KeypointNetwork
 
