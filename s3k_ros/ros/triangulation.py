@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import threading
 from collections.abc import Sequence
 from functools import partial
 
@@ -25,6 +26,7 @@ from s3k_ros.ros import conversions, markers, qos
 from s3k_ros.ros.calibration import CameraCalibrations
 from s3k_ros.ros.diagnostics import Level, Report
 from s3k_ros.ros.node import S3kNode
+from s3k_ros.srv import PredictKeypoints
 
 # Stands where a view takes no part, so that views keep their places.
 _NO_CAMERA = Camera("none", 1, 1, np.eye(3), "plumb_bob", np.zeros(5), Transform.identity())
@@ -71,6 +73,8 @@ class TriangulationStage:
         self._tracking = tracking
         self._models: dict[str, _Model] = {}
         self._tracker: tuple[str, KeypointTracker] | None = None
+        self._tracked: MultiViewKeypoints | None = None  # the set that the tracks have come to
+        self._lock = threading.Lock()  # sets and questions may come from different threads
         self._faults: dict[str, str] = {}
         self._make_outputs()
         self.learn_model(model, description)
@@ -84,6 +88,7 @@ class TriangulationStage:
         self._tf = TransformBroadcaster(self._node)
         if self._tracking.enabled:
             self._raw = make(Keypoint3DArray, "keypoints_raw", qos.keypoints())
+            self._node.create_service(PredictKeypoints, "predict_keypoints", self._serve_prediction)
 
     def learn_model(self, name: str, description: ModelDescription) -> None:
         """Makes a model known; sets of the one before still count."""
@@ -119,7 +124,8 @@ class TriangulationStage:
             self._publish(self._array(message, plain))
             return
         self._raw.publish(self._array(message, plain))
-        tracked = self._track(message.model, stamp_ns, estimates)
+        with self._lock:
+            tracked = self._track(message, stamp_ns, estimates)
         keypoints = [
             conversions.estimate_to_message(t.estimate, t.age_ns + since_ns) for t in tracked
         ]
@@ -157,11 +163,39 @@ class TriangulationStage:
             return _NO_CAMERA, None
 
     def _track(
-        self, model: str, stamp_ns: int, estimates: list[KeypointEstimate]
+        self, message: MultiViewKeypoints, stamp_ns: int, estimates: list[KeypointEstimate]
     ) -> list[TrackedKeypoint]:
-        if self._tracker is None or self._tracker[0] != model:
-            self._tracker = (model, KeypointTracker(len(estimates), self._tracking))
-        return self._tracker[1].update(stamp_ns, estimates)
+        if self._tracker is None or self._tracker[0] != message.model:
+            self._tracker = (message.model, KeypointTracker(len(estimates), self._tracking))
+        tracked = self._tracker[1].update(stamp_ns, estimates)
+        self._tracked = message
+        return tracked
+
+    def predict(self, stamp_ns: int) -> Keypoint3DArray:
+        """The keypoints at a time, which changes nothing.
+
+        Raises:
+            DataError: nothing was tracked yet, or the time lies before the last set.
+        """
+        with self._lock:
+            if self._tracker is None or self._tracked is None:
+                raise DataError("nothing was tracked yet")
+            tracked, basis = self._tracker[1].at(stamp_ns), self._tracked
+        keypoints = [conversions.estimate_to_message(t.estimate, t.age_ns) for t in tracked]
+        message = self._array(basis, keypoints)
+        message.header.stamp = conversions.stamp_message(stamp_ns)
+        return message
+
+    def _serve_prediction(
+        self, request: PredictKeypoints.Request, response: PredictKeypoints.Response
+    ) -> PredictKeypoints.Response:
+        stamp_ns = conversions.nanoseconds(request.stamp) or self._node.now_ns()
+        try:
+            response.keypoints = self.predict(stamp_ns)
+            response.success = True
+        except DataError as error:
+            response.message = str(error)
+        return response
 
     def _array(self, message: MultiViewKeypoints, keypoints: list[Keypoint3D]) -> Keypoint3DArray:
         stamp_ns = conversions.nanoseconds(message.header.stamp)

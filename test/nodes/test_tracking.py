@@ -14,8 +14,8 @@ from support.synthetic_model import write_model
 
 from s3k_ros.msg import Keypoint3D, Keypoint3DArray
 from s3k_ros.ros import qos
-from s3k_ros.ros.conversions import nanoseconds
-from s3k_ros.srv import LoadModel
+from s3k_ros.ros.conversions import nanoseconds, stamp_message
+from s3k_ros.srv import LoadModel, PredictKeypoints
 
 pytestmark = pytest.mark.ros
 
@@ -107,6 +107,49 @@ def test_seen_keypoints_have_less_uncertainty_than_raw_ones(stack):
         assert np.trace(np.reshape(t.covariance, (3, 3))) < np.trace(
             np.reshape(r.covariance, (3, 3))
         )
+
+
+def predict(stack, stamp_ns):
+    """What the triangulator says of a time, while no images come."""
+    client = stack.ros.node.create_client(PredictKeypoints, "predict_keypoints")
+    stack.ros.spin_until(client.service_is_ready, what="predict_keypoints")
+    future = client.call_async(PredictKeypoints.Request(stamp=stamp_message(stamp_ns)))
+    stack.ros.spin_until(future.done, what="an answer")
+    return future.result()
+
+
+def test_keypoints_at_a_requested_time_are_predicted_with_their_age_and_a_wider_covariance(stack):
+    stack.feed(lambda: all_ok(stack.keypoints[-1]), "keypoints")
+    stack.ros.spin(1.0)  # what is under way arrives
+    last = stack.keypoints[-1]
+    stamp = nanoseconds(last.header.stamp)
+    answer = predict(stack, stamp + 200_000_000)
+    assert answer.success, answer.message
+    assert nanoseconds(answer.keypoints.header.stamp) == stamp + 200_000_000
+    assert answer.keypoints.header.frame_id == "base"
+    assert (answer.keypoints.set_id, answer.keypoints.model) == (last.set_id, last.model)
+    later = predict(stack, stamp + 400_000_000).keypoints
+    for now, soon, then in zip(
+        last.keypoints, answer.keypoints.keypoints, later.keypoints, strict=True
+    ):
+        assert soon.status == then.status == Keypoint3D.PREDICTED
+        # Measured in the last set, or one before it where that left the keypoint out.
+        assert nanoseconds(soon.age) >= 200_000_000
+        assert nanoseconds(then.age) - nanoseconds(soon.age) == 200_000_000
+        assert abs(soon.position.x - now.position.x) < 0.1
+        assert now.covariance[0] < soon.covariance[0] < then.covariance[0]
+    same = predict(stack, stamp).keypoints
+    assert [k.position for k in same.keypoints] == [k.position for k in last.keypoints]
+
+
+def test_requested_time_that_cannot_be_answered_is_refused_with_a_reason(stack):
+    stamp = nanoseconds(stack.keypoints[-1].header.stamp)
+    past = predict(stack, stamp - 1_000_000_000)
+    assert not past.success
+    assert "before the last set" in past.message
+    far = predict(stack, stamp + 60_000_000_000).keypoints  # beyond tracking.max_age_s
+    assert all(np.isnan(k.position.x) for k in far.keypoints)
+    assert {k.status for k in far.keypoints} == {Keypoint3D.TOO_FEW_VIEWS}
 
 
 def test_model_runs_on_the_cpu_with_a_warning_where_its_provider_is_missing(stack):
