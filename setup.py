@@ -5,7 +5,7 @@ On a cell and in `.venv` the package comes from colcon instead (CMakeLists.txt).
 
 from pathlib import Path
 
-from setuptools import find_packages, setup
+from setuptools import Extension, find_packages, setup
 
 REQUIREMENTS = Path(__file__).parent / "requirements"
 
@@ -25,6 +25,15 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.11",
     packages=find_packages(include=["s3k_ros", "s3k_ros.*"]),
+    ext_modules=[
+        Extension(
+            "s3k_ros.geometry._native",
+            ["src/triangulation.cpp"],
+            depends=["src/triangulation_lanes.h"],
+            # As in CMakeLists.txt.
+            extra_compile_args=["-std=c++17", "-O3", "-fno-math-errno", "-fno-trapping-math"],
+        )
+    ],
     include_package_data=True,
     package_data={"s3k_ros": ["py.typed", "**/*.j2"]},
     install_requires=read("core.in"),

@@ -267,7 +267,7 @@ def underlay_digest() -> str:
 
 def package_digest() -> str:
     """Hash of all that makes a new build of s3k_ros necessary; edits of Python do not."""
-    folders = ("msg", "action", "srv", "s3k_ros", "launch", "config", "models", "tools")
+    folders = ("msg", "action", "srv", "src", "s3k_ros", "launch", "config", "models", "tools")
     return _build_digest(
         [ROOT / "CMakeLists.txt", ROOT / "package.xml", *(ROOT / name for name in folders)]
     )
@@ -276,7 +276,10 @@ def package_digest() -> str:
 def _build_digest(roots: list[Path]) -> str:
     contents, names = [], []
     for path in [path for root in roots for path in (root, *root.rglob("*")) if path.is_file()]:
-        built = path.suffix in (".msg", ".action", ".srv", ".in") or path.name in BUILD_FILES
+        built = (
+            path.suffix in (".msg", ".action", ".srv", ".in", ".cpp", ".h")
+            or path.name in BUILD_FILES
+        )
         if built:
             contents.append(path)
         elif "__pycache__" not in path.parts:

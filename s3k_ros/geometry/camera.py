@@ -147,6 +147,10 @@ class CameraStack:
 
     Args:
         cameras: C cameras.
+
+    Attributes:
+        centres: (C, 3) base frame, metres.
+        packed: (C, 25) all of each camera, as src/triangulation.cpp reads it.
     """
 
     def __init__(self, cameras: Sequence[Camera]) -> None:
@@ -161,6 +165,22 @@ class CameraStack:
         self._coefficients: Array = np.array([[camera._coefficients] for camera in cameras])
         self._limit_r2: Array = np.array([[camera._limit_r2] for camera in cameras])
         self._ideal = not self._coefficients.any()
+        count = len(cameras)
+        self.packed: Array = np.concatenate(
+            [
+                self._base_from_camera.reshape(count, 9),
+                self.centres.reshape(count, 3),
+                self._focal.reshape(count, 2),
+                self._principal.reshape(count, 2),
+                self._coefficients.reshape(count, 8),
+                self._limit_r2.reshape(count, 1),
+            ],
+            axis=1,
+        )
+
+    def __len__(self) -> int:
+        """Number of cameras."""
+        return len(self.centres)
 
     def depth(self, points: Array) -> Array:
         """Depth (C, K) of points (K, 3) in every camera, metres."""

@@ -3,28 +3,37 @@
 `intersect_rays` is Eq. 2 of the S3K paper ("S3K: Self-Supervised Semantic Keypoints for Robotic
 Manipulation via Multi-View Consistency", CoRL 2020); `triangulate` refines its point by
 Gauss-Newton on the reprojection error and propagates the pixels' error covariances.
+`triangulate_robust` does the same and drops views that disagree, by Baarda's test of the largest
+standardised residual ("A testing procedure for use in geodetic networks", 1968).
+
+The loops over points are compiled, src/triangulation.cpp: 10,000 points of four views take a few
+milliseconds, 4 points a few microseconds. All points of all keypoints and frames go in at once.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import enum
+import functools
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import chdtri
 
 from s3k_ros.errors import DataError
-from s3k_ros.geometry.camera import MIN_DEPTH_M, Camera, CameraStack
+from s3k_ros.geometry import _native
+from s3k_ros.geometry.camera import Camera, CameraStack
 
 Array = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
 
 # Rays that all lie within this angle of each other fix no depth.
 MIN_ANGLE_RAD = 0.02
-# Gauss-Newton starts at Eq. 2, so it ends after two or three steps.
-_REFINEMENT_STEPS = 5
-_STEP_TOLERANCE_M = 1e-7
+_MIN_SINE_SQUARED = float(np.sin(MIN_ANGLE_RAD) ** 2)
+# Part of the points without any wrong view that are taken to have one.
+FALSE_ALARM = 1e-3
+_NO_LIMITS = np.empty((2, 0))
 
 
 class TriangulationStatus(enum.IntEnum):
@@ -37,6 +46,8 @@ class TriangulationStatus(enum.IntEnum):
     """The rays are parallel within `MIN_ANGLE_RAD`."""
     DIVERGED = 3
     """The refinement left the space in front of the cameras."""
+    INCONSISTENT = 4
+    """Views disagree, and it cannot be told which are right. `triangulate_robust` alone."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -51,7 +62,10 @@ class Triangulation:
         residuals: (C, K, 2) measured minus projected, px; NaN where the point is not OK, or where
             there is nothing to compare. Views that were not used are compared as well.
         mahalanobis: (C, K) squared residual of each view used over the covariance that this
-            residual should have (chi-square with 2 degrees of freedom); NaN elsewhere.
+            residual should have (chi-square with 2 degrees of freedom): how far the view is from
+            what the others say, (S - J P J^T) being less than S because the point was fitted to
+            this very residual. With two views that matrix has rank one (the distance to the
+            epipolar line) and its pseudo-inverse is taken. NaN elsewhere.
         chi_square: (K,) weighted sum of squared residuals; 2 n - 3 degrees of freedom, n views.
         status: (K,) values of `TriangulationStatus`.
     """
@@ -125,7 +139,7 @@ def _spread_in_angle(directions: Array, used: BoolArray) -> BoolArray:
 
 
 def triangulate(
-    cameras: Sequence[Camera],
+    cameras: Sequence[Camera] | CameraStack,
     pixels: Array,
     covariances: Array,
     weights: Array | None = None,
@@ -138,10 +152,11 @@ def triangulate(
     covariance of a point is the inverse of its information matrix, so it is right when S is.
 
     Args:
-        cameras: C cameras.
+        cameras: C cameras; a stack saves the time to make one, where many calls share it.
         pixels: (C, K, 2) measured pixels; a view that is not finite is refused.
-        covariances: (C, K, 2, 2) error covariances, px^2; a view whose covariance is not finite
-            and positive definite is refused.
+        covariances: (C, K, 2, 2) error covariances, px^2, those of the calibration included; a view
+            whose covariance is not finite and positive definite is refused. Broadcast arrays are
+            not copied.
         weights: (C, K) detection weights of Eq. 2; a view of weight zero is refused. Default 1.
         common_mode: (K, 3, 3) or (3, 3) m^2, added to the covariances: errors that all views
             share, which no residual shows.
@@ -152,28 +167,104 @@ def triangulate(
     Raises:
         DataError: shapes that do not fit each other.
     """
-    pixels, covariances, weights = _checked(cameras, pixels, covariances, weights)
-    stack = CameraStack(cameras)
-    information, valid = inverse_2x2(covariances)
-    rays = stack.rays(pixels)
-    usable = valid & (weights > 0) & np.isfinite(rays).all(axis=-1)
-    points, usable = _start(stack, rays, weights, usable)
-    status = np.where(usable.sum(axis=0) < 2, TriangulationStatus.TOO_FEW_VIEWS, 0)
-    status[(status == 0) & np.isnan(points[:, 0])] = TriangulationStatus.DEGENERATE
-    points, fit = _refine(stack, points, pixels, information, usable)
-    lost = usable & ~((fit.depth > MIN_DEPTH_M) & np.isfinite(fit.residuals).all(axis=-1))
-    failed = lost.any(axis=0) | ~np.isfinite(points).all(axis=-1) | ~fit.solvable
-    status[(status == 0) & failed] = TriangulationStatus.DIVERGED
-    return _result(points, fit, covariances, usable, status.astype(np.uint8), common_mode)
+    return _solve(cameras, pixels, covariances, weights, common_mode, _NO_LIMITS)
+
+
+def triangulate_robust(
+    cameras: Sequence[Camera] | CameraStack,
+    pixels: Array,
+    covariances: Array,
+    weights: Array | None = None,
+    common_mode: Array | None = None,
+    false_alarm: float = FALSE_ALARM,
+) -> Triangulation:
+    """`triangulate` without the views that disagree with the others.
+
+    The n views of a point disagree when the sum of squared residuals passes the quantile of
+    chi-square with 2 n - 3 degrees of freedom, or the largest of `Triangulation.mahalanobis` that
+    with 2 degrees, shared out over the n views (Bonferroni). Then the view of the largest one is
+    dropped and the point solved again: no more solutions than dropped views, and no subsets. Four
+    views lose one at most, five to seven two or three, never half of them. A point whose views
+    still disagree is INCONSISTENT, and so is every point of three views that disagree. Of two
+    views nothing can be told but their distance across the epipolar line, so they are left alone:
+    along that line an error of two views cannot be seen.
+
+    Args:
+        cameras: C cameras or their stack.
+        pixels: (C, K, 2) as of `triangulate`.
+        covariances: (C, K, 2, 2) px^2, as of `triangulate`.
+        weights: (C, K) as of `triangulate`.
+        common_mode: (K, 3, 3) or (3, 3) m^2, as of `triangulate`.
+        false_alarm: part of the points without any wrong view that either test takes to have one.
+
+    Raises:
+        DataError: shapes that do not fit each other, or ``false_alarm`` not within 0..1.
+    """
+    if not 0.0 < false_alarm < 1.0:
+        raise DataError(f"false_alarm = {false_alarm} must be within 0..1")
+    limits = _limits(len(cameras), false_alarm)
+    return _solve(cameras, pixels, covariances, weights, common_mode, limits)
+
+
+@functools.lru_cache(maxsize=64)
+def _limits(views: int, false_alarm: float) -> Array:
+    """(2, views + 1) limits of chi-square and of the largest distance, by the views of a point."""
+    count = np.maximum(np.arange(views + 1), 2)
+    limits = np.array([chdtri(2 * count - 3, false_alarm), chdtri(2, false_alarm / count)])
+    limits.setflags(write=False)
+    return limits
+
+
+def _solve(
+    cameras: Sequence[Camera] | CameraStack,
+    pixels: Array,
+    covariances: Array,
+    weights: Array | None,
+    common_mode: Array | None,
+    limits: Array,
+) -> Triangulation:
+    stack = cameras if isinstance(cameras, CameraStack) else CameraStack(cameras)
+    pixels, covariances, weights = _checked(len(stack), pixels, covariances, weights)
+    views, count = weights.shape
+    found = Triangulation(
+        points=np.empty((count, 3)),
+        covariances=np.empty((count, 3, 3)),
+        reprojection_error=np.empty(count),
+        views_used=np.empty((count, views), np.bool_),
+        residuals=np.empty((views, count, 2)),
+        mahalanobis=np.empty((views, count)),
+        chi_square=np.empty(count),
+        status=np.empty(count, np.uint8),
+    )
+    _native.triangulate(
+        stack.packed,
+        pixels,
+        covariances,
+        weights,
+        _MIN_SINE_SQUARED,
+        limits[0],
+        limits[1],
+        found.points,
+        found.covariances,
+        found.residuals,
+        found.mahalanobis,
+        found.chi_square,
+        found.reprojection_error,
+        found.views_used,
+        found.status,
+    )
+    if common_mode is not None:
+        np.add(found.covariances, common_mode, out=found.covariances)
+    return found
 
 
 def _checked(
-    cameras: Sequence[Camera], pixels: Array, covariances: Array, weights: Array | None
+    cameras: int, pixels: Array, covariances: Array, weights: Array | None
 ) -> tuple[Array, Array, Array]:
     pixels = np.asarray(pixels, dtype=np.float64)
     covariances = np.asarray(covariances, dtype=np.float64)
-    if pixels.ndim != 3 or pixels.shape[0] != len(cameras) or pixels.shape[2] != 2:
-        raise DataError(f"pixels have shape {pixels.shape}, expected ({len(cameras)}, K, 2)")
+    if pixels.ndim != 3 or pixels.shape[0] != cameras or pixels.shape[2] != 2:
+        raise DataError(f"pixels have shape {pixels.shape}, expected ({cameras}, K, 2)")
     views = pixels.shape[:2]
     weights = np.ones(views) if weights is None else np.asarray(weights, dtype=np.float64)
     if covariances.shape != (*views, 2, 2) or weights.shape != views:
@@ -196,141 +287,3 @@ def inverse_2x2(covariances: Array) -> tuple[Array, BoolArray]:
     inverse[..., 0, 0], inverse[..., 1, 1] = d, a
     inverse[..., 0, 1] = inverse[..., 1, 0] = -b
     return inverse * scale[..., np.newaxis, np.newaxis], valid
-
-
-def _start(
-    stack: CameraStack, rays: Array, weights: Array, usable: BoolArray
-) -> tuple[Array, BoolArray]:
-    """Eq. 2, without the views that have the point behind them."""
-    directions = rays.swapaxes(0, 1)
-    while True:
-        points = intersect_rays(stack.centres, directions, np.where(usable, weights, 0.0).T)
-        behind = usable & (stack.depth(points) <= MIN_DEPTH_M)
-        if not behind.any():
-            return points, usable
-        usable = usable & ~behind
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class _Fit:
-    """The linearised problem at the points."""
-
-    residuals: Array
-    jacobians: Array
-    depth: Array
-    information: Array
-    chi_square: Array
-    solvable: BoolArray
-    gradient: Array
-
-
-def _linearise(
-    stack: CameraStack, points: Array, pixels: Array, information: Array, usable: BoolArray
-) -> _Fit:
-    projected, jacobians, depth = stack.project(points)
-    residuals = pixels - projected
-    counted = usable & np.isfinite(residuals).all(axis=-1)
-    r = np.where(counted[..., np.newaxis], residuals, 0.0)
-    j = np.where(counted[..., np.newaxis, np.newaxis], jacobians, 0.0)
-    weighted = information @ j
-    matrix = (j.swapaxes(-1, -2) @ weighted).sum(axis=0)
-    gradient = (weighted * r[..., np.newaxis]).sum(axis=(0, 2))
-    chi_square = np.einsum("cki,ckij,ckj->k", r, information, r)
-    eigenvalues = np.linalg.eigvalsh(matrix)
-    solvable = eigenvalues[:, 0] > 1e-12 * eigenvalues[:, 2]
-    matrix = np.where(solvable[:, np.newaxis, np.newaxis], matrix, np.eye(3))
-    return _Fit(residuals, jacobians, depth, matrix, chi_square, solvable, gradient)
-
-
-def _refine(
-    stack: CameraStack, points: Array, pixels: Array, information: Array, usable: BoolArray
-) -> tuple[Array, _Fit]:
-    """Gauss-Newton from the start; a point whose cost would rise keeps its place."""
-    fit = _linearise(stack, points, pixels, information, usable)
-    moving = fit.solvable
-    for _ in range(_REFINEMENT_STEPS):
-        step = np.linalg.solve(fit.information, fit.gradient[..., np.newaxis])[..., 0]
-        step[~moving] = 0.0
-        moving = moving & (np.abs(step).max(axis=-1, initial=0.0) > _STEP_TOLERANCE_M)
-        if not moving.any():
-            break
-        trial = _linearise(stack, points + step, pixels, information, usable)
-        seen = (trial.depth > MIN_DEPTH_M) | ~usable
-        better = trial.solvable & seen.all(axis=0) & (trial.chi_square <= fit.chi_square)
-        moving = moving & better
-        points = np.where(moving[:, np.newaxis], points + step, points)
-        fit = trial if moving.all() else _merge(moving, trial, fit)
-    return points, fit
-
-
-def _merge(moved: BoolArray, new: _Fit, old: _Fit) -> _Fit:
-    """The new fit of the points that moved and the old one of the others."""
-
-    def pick(name: str, point_axis: int) -> Array:
-        a, b = getattr(new, name), getattr(old, name)
-        shape = [1] * a.ndim
-        shape[point_axis] = -1
-        picked: Array = np.where(moved.reshape(shape), a, b)
-        return picked
-
-    return _Fit(
-        residuals=pick("residuals", 1),
-        jacobians=pick("jacobians", 1),
-        depth=pick("depth", 1),
-        information=pick("information", 0),
-        chi_square=pick("chi_square", 0),
-        solvable=np.where(moved, new.solvable, old.solvable),
-        gradient=pick("gradient", 0),
-    )
-
-
-def _result(
-    points: Array,
-    fit: _Fit,
-    covariances: Array,
-    usable: BoolArray,
-    status: NDArray[np.uint8],
-    common_mode: Array | None,
-) -> Triangulation:
-    good = status == TriangulationStatus.OK
-    used = usable & good
-    point_covariance: Array = np.linalg.inv(fit.information).astype(np.float64)
-    point_covariance[~good] = np.nan
-    residuals = np.where(good[:, np.newaxis], fit.residuals, np.nan)
-    shared = np.zeros((3, 3)) if common_mode is None else np.asarray(common_mode)
-    total: Array = point_covariance + shared.astype(np.float64)
-    squared = np.where(used, (residuals * residuals).sum(axis=-1), 0.0).sum(axis=0)
-    count = np.where(good, used.sum(axis=0), np.nan)
-    return Triangulation(
-        points=np.where(good[:, np.newaxis], points, np.nan),
-        covariances=total,
-        reprojection_error=np.sqrt(squared / count),
-        views_used=used.T,
-        residuals=residuals,
-        mahalanobis=_mahalanobis(fit, point_covariance, covariances, residuals, used),
-        chi_square=np.where(good, fit.chi_square, np.nan),
-        status=status,
-    )
-
-
-def _mahalanobis(
-    fit: _Fit, point_covariance: Array, covariances: Array, residuals: Array, used: BoolArray
-) -> Array:
-    """r^T (S - J P J^T)^-1 r: as large as the view is far from what the other views say.
-
-    The point was fitted to this very residual, which takes J P J^T away from its covariance S. For
-    linear models this is the squared Mahalanobis distance of the view to the others' prediction.
-    With two views that covariance is singular (one degree of freedom, the epipolar distance); the
-    pseudo-inverse deals with it.
-    """
-    keep = used[..., np.newaxis, np.newaxis]
-    j = np.where(keep, fit.jacobians, 0.0)
-    p = np.nan_to_num(point_covariance)
-    expected = np.where(keep, covariances - j @ p @ j.swapaxes(-1, -2), np.eye(2))
-    values, vectors = np.linalg.eigh(expected)
-    scale = np.where(keep[..., 0], covariances[..., 0, 0, None] + covariances[..., 1, 1, None], 1.0)
-    inverse = np.where(values > 1e-9 * scale, 1.0 / np.maximum(values, 1e-300), 0.0)
-    r = np.where(used[..., np.newaxis], residuals, 0.0)
-    along = (vectors * r[..., np.newaxis]).sum(axis=-2)
-    distance: Array = np.where(used, (along * along * inverse).sum(axis=-1), np.nan)
-    return distance

@@ -1,0 +1,22 @@
+import numpy as np
+from numpy.typing import NDArray
+
+def triangulate(
+    cameras: NDArray[np.float64],
+    pixels: NDArray[np.float64],
+    covariances: NDArray[np.float64],
+    weights: NDArray[np.float64],
+    min_sine_squared: float,
+    most_chi_square: NDArray[np.float64],
+    most_distance: NDArray[np.float64],
+    points: NDArray[np.float64],
+    point_covariances: NDArray[np.float64],
+    residuals: NDArray[np.float64],
+    distances: NDArray[np.float64],
+    chi_square: NDArray[np.float64],
+    root_mean_square: NDArray[np.float64],
+    used: NDArray[np.bool_],
+    status: NDArray[np.uint8],
+    /,
+) -> None: ...
+def set_lanes(lanes: int, /) -> bool: ...

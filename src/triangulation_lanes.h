@@ -1,0 +1,347 @@
+// The part of triangulation.cpp that is compiled for each width of vectors: LANES points go through
+// every step side by side, one a lane; masks (-1 or 0 a lane) stand in for branches.
+// No include guard: it is included once for each width, each time in a namespace of its own.
+
+typedef double V __attribute__((vector_size(LANES * sizeof(double))));
+typedef int64_t Mask __attribute__((vector_size(LANES * sizeof(double))));
+
+struct alignas(sizeof(V)) View {
+  V u, v;
+  V s11, s12, s22;  // error covariance, px^2
+  V i11, i12, i22;  // its inverse
+  V weight;
+  V dx, dy, dz;  // ray, not normalised
+  Mask usable;
+};
+
+INLINE bool any(const Mask& m) {
+  int64_t found = 0;
+  for (int l = 0; l < LANES; ++l) found |= m[l];
+  return found != 0;
+}
+
+INLINE Mask finite(const V& a) { return a - a == 0.0; }
+INLINE V where(const Mask& m, const V& a, const V& b) { return m ? a : b; }
+INLINE V where(const Mask& m, const V& a, double b) { return m ? a : V{} + b; }
+
+// x, y become the distorted point; a, b, d the symmetric Jacobian.
+INLINE void distort(const Camera& c, V& x, V& y, V& a, V& b, V& d) {
+  const double* k = c.k;
+  const V r2 = x * x + y * y;
+  V factor = 1.0 + r2 * (k[0] + r2 * (k[1] + r2 * k[4]));
+  V slope = k[0] + r2 * (2.0 * k[1] + 3.0 * r2 * k[4]);
+  if (k[5] != 0.0 || k[6] != 0.0 || k[7] != 0.0) {
+    const V bottom = 1.0 / (1.0 + r2 * (k[5] + r2 * (k[6] + r2 * k[7])));
+    factor *= bottom;
+    slope = (slope - factor * (k[5] + r2 * (2.0 * k[6] + 3.0 * r2 * k[7]))) * bottom;
+  }
+  const V bend = k[2] * y + k[3] * x;
+  a = factor + 2.0 * (x * x * slope + bend + 2.0 * k[3] * x);
+  b = 2.0 * (x * y * slope + k[2] * x + k[3] * y);
+  d = factor + 2.0 * (y * y * slope + bend + 2.0 * k[2] * y);
+  x = x * (factor + 2.0 * bend) + k[3] * r2;
+  y = y * (factor + 2.0 * bend) + k[2] * r2;
+}
+
+INLINE bool is_ideal(const Camera& c) {
+  return std::all_of(c.k, c.k + 8, [](double k) { return k == 0.0; });
+}
+
+// Newton's method, as lens.undistort; NaN where it does not converge inside the lens's range.
+INLINE void undistort(const Camera& c, V& x, V& y) {
+  if (is_ideal(c)) return;
+  const V u = x, v = y;
+  Mask far = finite(u + v);
+  for (int i = 0; i < kMostUndistortions && any(far); ++i) {
+    V px = x, py = y, a, b, d;
+    distort(c, px, py, a, b, d);
+    const V ex = px - u, ey = py - v;
+    far = far & ~((ex * ex <= kUndistorted * kUndistorted) & (ey * ey <= kUndistorted * kUndistorted));
+    const V scale = 1.0 / (a * d - b * b);
+    x = where(far, x - (d * ex - b * ey) * scale, x);
+    y = where(far, y - (a * ey - b * ex) * scale, y);
+    far = far & finite(x + y);
+  }
+  const Mask good = ~far & (x * x + y * y <= c.limit_r2);
+  x = where(good, x, kNaN);
+  y = where(good, y, kNaN);
+}
+
+// What a camera sees of points, with d pixel / d point.
+struct Sight {
+  V u, v, depth;
+  V ux, uy, uz, vx, vy, vz;
+};
+
+INLINE Sight project(const Camera& c, const V p[3]) {
+  Sight s;
+  const double* r = c.axes;
+  const V x = p[0] - c.centre[0], y = p[1] - c.centre[1], z = p[2] - c.centre[2];
+  s.depth = r[2] * x + r[5] * y + r[8] * z;
+  const V inverse = where(s.depth > kMinDepth, 1.0 / s.depth, kNaN);
+  V iu = (r[0] * x + r[3] * y + r[6] * z) * inverse;
+  V iv = (r[1] * x + r[4] * y + r[7] * z) * inverse;
+  V ux = (r[0] - iu * r[2]) * inverse, vx = (r[1] - iv * r[2]) * inverse;
+  V uy = (r[3] - iu * r[5]) * inverse, vy = (r[4] - iv * r[5]) * inverse;
+  V uz = (r[6] - iu * r[8]) * inverse, vz = (r[7] - iv * r[8]) * inverse;
+  if (!is_ideal(c)) {
+    iu = where(iu * iu + iv * iv > c.limit_r2, V{} + kNaN, iu);
+    V a, b, d;
+    distort(c, iu, iv, a, b, d);
+    const V wx = a * ux + b * vx, wy = a * uy + b * vy, wz = a * uz + b * vz;
+    vx = b * ux + d * vx, vy = b * uy + d * vy, vz = b * uz + d * vz;
+    ux = wx, uy = wy, uz = wz;
+  }
+  s.u = iu * c.fx + c.cx, s.v = iv * c.fy + c.cy;
+  s.ux = ux * c.fx, s.uy = uy * c.fx, s.uz = uz * c.fx;
+  s.vx = vx * c.fy, s.vy = vy * c.fy, s.vz = vz * c.fy;
+  return s;
+}
+
+// A symmetric 3x3 matrix: xx, xy, xz, yy, yz, zz.
+struct Symmetric {
+  V m[6];
+};
+
+// The inverse, and where the ratio of the eigenvalues stays below 1e12.
+INLINE Mask invert(const Symmetric& a, Symmetric& inverse) {
+  const V* m = a.m;
+  V n[6] = {m[3] * m[5] - m[4] * m[4], m[2] * m[4] - m[1] * m[5], m[1] * m[4] - m[2] * m[3],
+            m[0] * m[5] - m[2] * m[2], m[1] * m[2] - m[0] * m[4], m[0] * m[3] - m[1] * m[1]};
+  const V determinant = m[0] * n[0] + m[1] * n[1] + m[2] * n[2];
+  const Mask regular = (determinant > 0.0) &
+      ((m[0] + m[3] + m[5]) * (n[0] + n[3] + n[5]) < 1e12 * determinant);
+  const V scale = 1.0 / where(regular, determinant, 1.0);
+  for (int i = 0; i < 6; ++i) inverse.m[i] = n[i] * scale;
+  return regular;
+}
+
+INLINE void multiply(const Symmetric& a, const V b[3], V product[3]) {
+  const V* m = a.m;
+  product[0] = m[0] * b[0] + m[1] * b[1] + m[2] * b[2];
+  product[1] = m[1] * b[0] + m[3] * b[1] + m[4] * b[2];
+  product[2] = m[2] * b[0] + m[4] * b[1] + m[5] * b[2];
+}
+
+// The linearised problem at points.
+struct Fit {
+  Symmetric inverse;
+  V gradient[3], chi_square;
+  Mask solvable, seen;
+};
+
+INLINE Fit linearise(const Camera* cameras, const View* views, Py_ssize_t count, const V p[3]) {
+  Symmetric h{};
+  Fit fit{};
+  fit.seen = ~Mask{};
+  for (Py_ssize_t i = 0; i < count; ++i) {
+    const View& w = views[i];
+    if (!any(w.usable)) continue;
+    const Sight s = project(cameras[i], p);
+    const V ru = w.u - s.u, rv = w.v - s.v;
+    const Mask counted = w.usable & finite(ru + rv);
+    fit.seen = fit.seen & (counted | ~w.usable);
+    const V a = where(counted, w.i11, 0.0), b = where(counted, w.i12, 0.0);
+    const V d = where(counted, w.i22, 0.0);
+    const V eu = where(counted, ru, 0.0), ev = where(counted, rv, 0.0);
+    const V ux = where(counted, s.ux, 0.0), uy = where(counted, s.uy, 0.0);
+    const V uz = where(counted, s.uz, 0.0), vx = where(counted, s.vx, 0.0);
+    const V vy = where(counted, s.vy, 0.0), vz = where(counted, s.vz, 0.0);
+    const V wu = a * eu + b * ev, wv = b * eu + d * ev;
+    fit.chi_square += eu * wu + ev * wv;
+    fit.gradient[0] += ux * wu + vx * wv;
+    fit.gradient[1] += uy * wu + vy * wv;
+    fit.gradient[2] += uz * wu + vz * wv;
+    const V ax = a * ux + b * vx, bx = b * ux + d * vx;
+    const V ay = a * uy + b * vy, by = b * uy + d * vy;
+    const V az = a * uz + b * vz, bz = b * uz + d * vz;
+    h.m[0] += ux * ax + vx * bx, h.m[1] += uy * ax + vy * bx, h.m[2] += uz * ax + vz * bx;
+    h.m[3] += uy * ay + vy * by, h.m[4] += uz * ay + vz * by, h.m[5] += uz * az + vz * bz;
+  }
+  fit.solvable = invert(h, fit.inverse);
+  return fit;
+}
+
+// Whether some pair of usable rays is further apart than the least angle.
+INLINE Mask spread_in_angle(const View* views, Py_ssize_t count, double min_sine_squared) {
+  Mask apart{};
+  for (Py_ssize_t i = 0; i < count; ++i) {
+    const View& a = views[i];
+    const V own = a.dx * a.dx + a.dy * a.dy + a.dz * a.dz;
+    for (Py_ssize_t j = 0; j < i; ++j) {
+      const View& b = views[j];
+      const V both = own * (b.dx * b.dx + b.dy * b.dy + b.dz * b.dz);
+      const V along = a.dx * b.dx + a.dy * b.dy + a.dz * b.dz;
+      apart = apart | (a.usable & b.usable & (both - along * along > min_sine_squared * both));
+    }
+    if (!any(~apart)) break;
+  }
+  return apart;
+}
+
+// Eq. 2; NaN where no two usable rays come from different sides.
+INLINE void intersect(const Arrays& in, const View* views, V p[3]) {
+  Symmetric system{};
+  V right[3] = {};
+  for (Py_ssize_t i = 0; i < in.views; ++i) {
+    const View& w = views[i];
+    const double* o = in.cameras[i].centre;
+    const V norm = w.dx * w.dx + w.dy * w.dy + w.dz * w.dz;
+    const V scale = where(w.usable, w.weight / norm, 0.0), own = where(w.usable, w.weight, 0.0);
+    const V x = where(w.usable, w.dx, 0.0), y = where(w.usable, w.dy, 0.0);
+    const V z = where(w.usable, w.dz, 0.0);
+    const V along = (x * o[0] + y * o[1] + z * o[2]) * scale;
+    right[0] += own * o[0] - x * along, right[1] += own * o[1] - y * along;
+    right[2] += own * o[2] - z * along;
+    system.m[0] += own - x * x * scale, system.m[1] -= x * y * scale;
+    system.m[2] -= x * z * scale, system.m[3] += own - y * y * scale;
+    system.m[4] -= y * z * scale, system.m[5] += own - z * z * scale;
+  }
+  Symmetric inverse;
+  const Mask solvable =
+      invert(system, inverse) & spread_in_angle(views, in.views, in.min_sine_squared);
+  multiply(inverse, right, p);
+  for (int i = 0; i < 3; ++i) p[i] = where(solvable, p[i], kNaN);
+}
+
+// Eq. 2 without the views that have the point behind them.
+INLINE void start(const Arrays& in, View* views, V p[3]) {
+  for (bool again = true; again;) {
+    again = false;
+    intersect(in, views, p);
+    for (Py_ssize_t i = 0; i < in.views; ++i) {
+      const double *r = in.cameras[i].axes, *o = in.cameras[i].centre;
+      const V depth = r[2] * (p[0] - o[0]) + r[5] * (p[1] - o[1]) + r[8] * (p[2] - o[2]);
+      const Mask behind = views[i].usable & (depth <= kMinDepth);
+      again = again || any(behind);
+      views[i].usable = views[i].usable & ~behind;
+    }
+  }
+}
+
+// Gauss-Newton; a point whose cost would rise keeps its place.
+INLINE Fit refine(const Arrays& in, const View* views, V p[3]) {
+  Fit fit = linearise(in.cameras, views, in.views, p);
+  Mask moving = fit.solvable;
+  for (int i = 0; i < kMostSteps; ++i) {
+    V step[3], trial[3];
+    multiply(fit.inverse, fit.gradient, step);
+    const V size =
+        step[0] * fit.gradient[0] + step[1] * fit.gradient[1] + step[2] * fit.gradient[2];
+    moving = moving & (size > kStep);
+    if (!any(moving)) break;
+    for (int a = 0; a < 3; ++a) trial[a] = p[a] + step[a];
+    const Fit next = linearise(in.cameras, views, in.views, trial);
+    moving = moving & next.solvable & next.seen & (next.chi_square <= fit.chi_square);
+    for (int a = 0; a < 3; ++a) {
+      p[a] = where(moving, trial[a], p[a]);
+      fit.gradient[a] = where(moving, next.gradient[a], fit.gradient[a]);
+    }
+    for (int a = 0; a < 6; ++a)
+      fit.inverse.m[a] = where(moving, next.inverse.m[a], fit.inverse.m[a]);
+    fit.chi_square = where(moving, next.chi_square, fit.chi_square);
+    fit.seen = (moving & next.seen) | (~moving & fit.seen);
+  }
+  return fit;
+}
+
+INLINE void load(const Arrays& in, const Py_ssize_t* points, View* views) {
+  V most{};
+  for (Py_ssize_t i = 0; i < in.views; ++i) {
+    View& w = views[i];
+    V a, d, dropped;
+    for (int l = 0; l < LANES; ++l) {
+      const Py_ssize_t k = points[l];
+      w.u[l] = in.pixels.at(i, k, 0), w.v[l] = in.pixels.at(i, k, 1);
+      w.s11[l] = in.covariances.at(i, k, 0, 0), w.s12[l] = in.covariances.at(i, k, 0, 1);
+      w.s22[l] = in.covariances.at(i, k, 1, 1);
+      w.weight[l] = in.weights.at(i, k);
+      dropped[l] = in.used[k * in.views + i] ? 0.0 : 1.0;
+    }
+    const Camera& c = in.cameras[i];
+    V x = (w.u - c.cx) / c.fx, y = (w.v - c.cy) / c.fy;
+    undistort(c, x, y);
+    const double* r = c.axes;
+    w.dx = r[0] * x + r[1] * y + r[2], w.dy = r[3] * x + r[4] * y + r[5];
+    w.dz = r[6] * x + r[7] * y + r[8];
+    const V determinant = w.s11 * w.s22 - w.s12 * w.s12;
+    const Mask valid = (w.s11 > 0.0) & (determinant > 0.0) & finite(w.s11 + w.s12 + w.s22);
+    a = w.s22 / determinant, d = w.s11 / determinant;
+    w.i11 = a, w.i22 = d, w.i12 = -w.s12 / determinant;
+    w.usable = valid & (w.weight > 0.0) & finite(x + y) & (dropped == 0.0);
+    const V own = where(w.usable, w.weight, 0.0);
+    most = own > most ? own : most;
+  }
+  // A common factor changes nothing; without it very small weights underflow.
+  const V largest = where(most > 0.0, most, 1.0);
+  for (Py_ssize_t i = 0; i < in.views; ++i) views[i].weight = views[i].weight / largest;
+}
+
+// r^T (S - J P J^T)^-1 r of one view; with two views the matrix has rank one.
+INLINE V distance(const View& w, const Sight& s, const Symmetric& p, const V& ru, const V& rv) {
+  const V u[3] = {s.ux, s.uy, s.uz}, v[3] = {s.vx, s.vy, s.vz};
+  V pu[3], pv[3];
+  multiply(p, u, pu);
+  multiply(p, v, pv);
+  const V a = w.s11 - (u[0] * pu[0] + u[1] * pu[1] + u[2] * pu[2]);
+  const V b = w.s12 - (v[0] * pu[0] + v[1] * pu[1] + v[2] * pu[2]);
+  const V d = w.s22 - (v[0] * pv[0] + v[1] * pv[1] + v[2] * pv[2]);
+  const V determinant = a * d - b * b, trace = a + d;
+  const Mask regular = determinant > 1e-9 * (w.s11 + w.s22) * trace;
+  const V full = (d * ru * ru - 2.0 * b * ru * rv + a * rv * rv) / where(regular, determinant, 1.0);
+  const V line = (a * ru * ru + 2.0 * b * ru * rv + d * rv * rv) / (trace * trace);
+  return where(regular, full, line);
+}
+
+// One block of points; their results are written for the first `lanes` of them.
+TARGET
+void solve(const Arrays& in, const Py_ssize_t* points, int lanes, View* views) {
+  V p[3];
+  load(in, points, views);
+  start(in, views, p);
+  Mask count{};
+  for (Py_ssize_t i = 0; i < in.views; ++i) count -= views[i].usable;
+  const Mask placed = finite(p[0] + p[1] + p[2]);
+  const Fit fit = refine(in, views, p);
+  const Mask good = (count >= 2) & placed & fit.solvable & fit.seen & finite(p[0] + p[1] + p[2]);
+  V squares{};
+  for (Py_ssize_t i = 0; i < in.views; ++i) {
+    const View& w = views[i];
+    const Sight s = project(in.cameras[i], p);
+    const V ru = where(good, w.u - s.u, kNaN), rv = where(good, w.v - s.v, kNaN);
+    const Mask used = w.usable & good;
+    const V off = where(used, distance(w, s, fit.inverse, ru, rv), kNaN);
+    const Mask compared = finite(ru + rv);
+    squares += where(used, ru * ru + rv * rv, 0.0);
+    for (int l = 0; l < lanes; ++l) {
+      const Py_ssize_t k = points[l], at = i * in.points + k;
+      in.residuals[2 * at] = compared[l] ? ru[l] : kNaN;
+      in.residuals[2 * at + 1] = compared[l] ? rv[l] : kNaN;
+      in.distances[at] = off[l];
+      in.used[k * in.views + i] = used[l] ? 1 : 0;
+    }
+  }
+  static const int kFull[9] = {0, 1, 2, 1, 3, 4, 2, 4, 5};
+  for (int l = 0; l < lanes; ++l) {
+    const Py_ssize_t k = points[l];
+    in.status[k] = count[l] < 2 ? kTooFewViews : !placed[l] ? kDegenerate
+                   : !good[l]   ? kDiverged
+                                : kOk;
+    in.chi_square[k] = good[l] ? fit.chi_square[l] : kNaN;
+    in.root_mean_square[k] = good[l] ? std::sqrt(squares[l] / count[l]) : kNaN;
+    for (int a = 0; a < 3; ++a) in.position[3 * k + a] = good[l] ? p[a][l] : kNaN;
+    for (int a = 0; a < 9; ++a)
+      in.covariance[9 * k + a] = good[l] ? fit.inverse.m[kFull[a]][l] : kNaN;
+  }
+}
+
+// All the points that are named.
+inline void sweep(const Arrays& in, const std::vector<Py_ssize_t>& named) {
+  std::vector<View> views(in.views);
+  const Py_ssize_t count = named.size();
+  for (Py_ssize_t first = 0; first < count; first += LANES) {
+    Py_ssize_t points[LANES];
+    for (int l = 0; l < LANES; ++l) points[l] = named[std::min(first + l, count - 1)];
+    solve(in, points, static_cast<int>(std::min<Py_ssize_t>(LANES, count - first)), views.data());
+  }
+}
