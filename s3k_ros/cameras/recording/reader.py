@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import dataclasses
 import struct
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import zstandard
 from mcap.exceptions import EndOfFile, McapError
@@ -24,6 +25,8 @@ from s3k_ros.errors import ConfigurationError, DataError
 
 # Larger records than this are no messages of cameras, but damage.
 _MOST_BYTES = 2**30
+# The record at the end: its head, two places, a checksum, and the file's magic.
+_FOOTER_BYTES = 1 + 8 + 20 + 8
 # What the libraries raise on bytes that are not what they should be.
 _DAMAGE = (McapError, ValueError, RuntimeError, struct.error, zstandard.ZstdError, KeyError)
 
@@ -70,7 +73,7 @@ class Recording:
         if head != MCAP0_MAGIC:
             hint = ": `ros2 bag convert` makes one of it" if self.path.suffix == ".db3" else ""
             raise ConfigurationError(f"{self.path} is no MCAP file{hint}")
-        self.finished = tail == MCAP0_MAGIC and self.path.stat().st_size > 2 * len(MCAP0_MAGIC)
+        self.finished = tail == MCAP0_MAGIC and self.path.stat().st_size > _FOOTER_BYTES
         self._decoders = DecoderFactory()
 
     def topics(self) -> dict[str, str]:
@@ -83,6 +86,7 @@ class Recording:
             return {message.topic: message.kind for message in self.messages(lambda _: True)}
         try:
             with self.path.open("rb") as file:
+                _check_summary(file)
                 summary = make_reader(file).get_summary()
         except (*_DAMAGE, OSError) as error:
             raise self._damaged(error) from None
@@ -165,6 +169,24 @@ class Recording:
     def _damaged(self, error: object) -> DataError:
         text = str(error) or type(error).__name__
         return DataError(f"{self.path} is damaged: {text}")
+
+
+def _check_summary(file: IO[bytes]) -> None:
+    """Compares the index at the end with its checksum, which the library does not.
+
+    Raises:
+        ValueError: it is damaged.
+    """
+    file.seek(-_FOOTER_BYTES, 2)
+    place = file.tell()
+    start, _, checksum = struct.unpack("<QQI", file.read(_FOOTER_BYTES)[9:29])
+    if start and checksum:
+        if not 0 < start <= place:
+            raise ValueError(f"its index begins at byte {start}")
+        file.seek(start)
+        if zlib.crc32(file.read()[: -len(MCAP0_MAGIC) - 4]) != checksum:
+            raise ValueError("its index has another checksum")
+    file.seek(0)
 
 
 def _file(path: Path) -> Path:
