@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
-from sensor_msgs.msg import CameraInfo
+from sensor_msgs.msg import CameraInfo, Image
 from support.rigs import make_rig
 from support.synthetic_model import KEYPOINTS, write_model
 from tf2_msgs.msg import TFMessage
@@ -88,14 +88,14 @@ def exchange(ros, nodes):
     return run
 
 
-def wait_for_error(ros, namespace, task, text):
-    """Waits for a diagnostic error of a triangulator that contains a text."""
+def wait_for_error(ros, namespace, task, text, node="triangulator"):
+    """Waits for a diagnostic error of a node that contains a text."""
     arrays = ros.collect(DiagnosticArray, "/diagnostics")
 
     def found():
         return any(
-            status.hardware_id == f"{namespace}/triangulator"
-            and status.name == f"triangulator: {task}"
+            status.hardware_id == f"{namespace}/{node}"
+            and status.name == f"{node}: {task}"
             and status.level == DiagnosticStatus.ERROR
             and text in status.message
             for array in arrays
@@ -186,4 +186,15 @@ def test_unreliable_publisher_of_keypoints_is_reported(ros, nodes):
     unreliable = QoSProfile(depth=5, reliability=ReliabilityPolicy.BEST_EFFORT)
     ros.node.create_publisher(MultiViewKeypoints, "/unreliable/keypoints_2d", unreliable)
     found = wait_for_error(ros, "/unreliable", "qos", "keypoints_2d has an incompatible")
+    ros.spin_until(found, what="the report of the QoS mismatch")
+
+
+def test_images_whose_qos_does_not_match_are_reported(ros, model, start_node):
+    """The detector asks for reliable images, the camera is best effort: nothing would pass."""
+    override = "qos_overrides./strict/cam2/image_raw.subscription.reliability"
+    params = {"model": model, "cameras": NAMES, override: "reliable"}
+    start_node("keypoint_detector", params, "/strict")
+    ros.node.create_publisher(Image, "/strict/cam2/image_raw", qos.images())
+    text = "a publisher of cam2/image_raw has an incompatible RELIABILITY: no messages pass"
+    found = wait_for_error(ros, "/strict", "qos", text, node="keypoint_detector")
     ros.spin_until(found, what="the report of the QoS mismatch")
