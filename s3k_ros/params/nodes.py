@@ -112,6 +112,15 @@ class CameraRigNodeParameters(Parameters):
 
 
 @dataclasses.dataclass(frozen=True)
+class LifecycleParameters(Parameters):
+    """The life cycle of a managed node."""
+
+    autostart: bool = param(
+        True, "Configures and activates itself; false: waits for ~/change_state.", read_only=True
+    )
+
+
+@dataclasses.dataclass(frozen=True)
 class PerceptionNodeParameters(Parameters):
     """Rig, detector and triangulator in one process."""
 

@@ -1,4 +1,4 @@
-"""A camera rig in a node: sets, images, diagnostics, live parameters, start and stop."""
+"""A camera rig in a node: sets, images, diagnostics, live parameters, life cycle."""
 
 from __future__ import annotations
 
@@ -30,29 +30,62 @@ class RigDriver:
         node: the node.
         rig: not yet open; the driver opens, starts and closes it.
         on_set: called with every set from the driver's thread.
-
-    Raises:
-        ConfigurationError: as `CameraRig.open`.
-        DeviceUnavailableError: as `CameraRig.open`.
+        switch: what `rig/set_active` does with its argument, for nodes that keep a state of their
+            own; None: it activates and deactivates.
     """
 
-    def __init__(self, node: S3kNode, rig: CameraRig, on_set: Callable[[FrameSet], None]) -> None:
+    def __init__(
+        self,
+        node: S3kNode,
+        rig: CameraRig,
+        on_set: Callable[[FrameSet], None],
+        switch: Callable[[bool], None] | None = None,
+    ) -> None:
         self._node = node
         self._rig = rig
         self._on_set = on_set
+        self._switch = switch or self._activate
         self._running = threading.Event()
         self._ended = False
         self._report = RigReport(node, rig)
-        rig.open()
         self._settings = LiveSettings(node, rig)
         node.create_timer(_EVENTS_S, self._tell_events)
         node.create_service(SetBool, "rig/set_active", self._set_active)
         self._thread = threading.Thread(target=self._run, name="rig", daemon=True)
 
     def start(self) -> None:
+        """Opens the rig and begins to take images; errors as of `open`."""
+        self.open()
+        self.activate()
+
+    def open(self) -> None:
+        """Opens the rig and makes the cameras' parameters known.
+
+        Raises:
+            ConfigurationError: as `CameraRig.open`, or a camera cannot take a parameter's value.
+            DeviceUnavailableError: as `CameraRig.open`.
+        """
+        self._rig.open()
+        try:
+            self._settings.declare()
+        except S3kError:
+            self._rig.close()
+            raise
+        self._report.is_open = True
+
+    def activate(self) -> None:
         """Begins to take images."""
         self._activate(True)
-        self._thread.start()
+
+    def deactivate(self) -> None:
+        """Takes no more images; the cameras stay open and claimed."""
+        self._activate(False)
+
+    def release(self) -> None:
+        """Lets go of the cameras; the rig may be opened again."""
+        self._activate(False)
+        self._report.is_open = False
+        self._rig.close()
 
     def close(self) -> None:
         """Ends the thread and lets go of the cameras."""
@@ -66,6 +99,8 @@ class RigDriver:
         if active:
             self._rig.start()
             self._running.set()
+            if not self._thread.is_alive():
+                self._thread.start()
         else:
             self._running.clear()
             self._rig.stop()
@@ -84,7 +119,7 @@ class RigDriver:
 
     def _set_active(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
         try:
-            self._activate(request.data)
+            self._switch(request.data)
         except S3kError as error:
             response.message = str(error)
             return response

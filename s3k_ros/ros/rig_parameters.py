@@ -24,10 +24,7 @@ class LiveSettings:
 
     Args:
         node: the node.
-        rig: open.
-
-    Raises:
-        ConfigurationError: a value from a parameter file that the camera cannot take.
+        rig: need not be open yet.
     """
 
     def __init__(self, node: S3kNode, rig: CameraRig) -> None:
@@ -37,10 +34,21 @@ class LiveSettings:
         self._names: dict[str, tuple[str, str]] = {}
         self._own = False  # whether the change at hand is ours, after the camera's
         node.allow_parameters(f"{camera}.{name}" for camera in rig.cameras for name in SETTINGS)
-        for camera in rig.cameras:
-            self._declare(camera)
         node.add_on_set_parameters_callback(self._change)
         node.add_post_set_parameters_callback(self._after_change)
+
+    def declare(self) -> None:
+        """Declares what the cameras of the rig, now open, have; what is declared follows them.
+
+        Raises:
+            ConfigurationError: a value from a parameter file that the camera cannot take.
+        """
+        try:
+            self._own = True
+            for camera in self._rig.cameras:
+                self._declare(camera)
+        finally:
+            self._own = False
 
     def refresh(self, camera: str) -> None:
         """Reads a camera's settings again: it has come back, or one of them has changed."""

@@ -25,11 +25,12 @@ class RigReport:
     """Adds the checks `rig` and one for every camera to a node's diagnostics.
 
     Attributes:
-        active: whether the rig shall take images.
+        is_open: whether the rig has its cameras.
+        active: whether it shall take images.
     """
 
     def __init__(self, node: S3kNode, rig: CameraRig) -> None:
-        self.active = False
+        self.is_open = self.active = False
         self._rig = rig
         self._refused: Counter[Reason] = Counter()
         self._losses: dict[str, Counter[Reason]] = {name: Counter() for name in rig.cameras}
@@ -46,7 +47,7 @@ class RigReport:
         refused = Counter(counts.refused) - self._refused
         self._refused = Counter(counts.refused)
         if not self.active:
-            return Report(Level.OK, "stopped", values)
+            return Report(Level.OK, "stopped" if self.is_open else "not configured", values)
         away = [name for name, c in counts.cameras.items() if c.state is not CameraState.STREAMING]
         if refused and not new:
             return Report(Level.ERROR, f"no set since a second: {_causes(refused)}", values)
@@ -64,6 +65,8 @@ class RigReport:
         losses = Counter(counts.dropped) + Counter(counts.missed)
         losses = Counter({reason: n for reason, n in losses.items() if reason not in _OF_SETS})
         new, self._losses[name] = losses - self._losses[name], losses
+        if not self.is_open:
+            return Report(Level.OK, "not configured", values)
         if counts.state is CameraState.ABSENT:
             return Report(Level.ERROR, "not connected", values)
         if counts.state is CameraState.SILENT:

@@ -7,6 +7,8 @@ import time
 import numpy as np
 import pytest
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from lifecycle_msgs.msg import Transition
+from lifecycle_msgs.srv import ChangeState, GetState
 from rcl_interfaces.srv import DescribeParameters, SetParameters
 from rclpy.parameter import Parameter
 from sensor_msgs.msg import CameraInfo, Image
@@ -14,6 +16,8 @@ from std_srvs.srv import SetBool
 from support.rigs import make_rig
 
 from s3k_ros.calibration.rig_file import rig_text
+from s3k_ros.cameras.host import Claims
+from s3k_ros.errors import DeviceUnavailableError
 from s3k_ros.ros import qos
 from s3k_ros.ros.conversions import nanoseconds
 
@@ -174,3 +178,94 @@ def test_bad_start_is_refused_with_its_reason(start_node, claim):
     assert process.wait() == 2
     assert reason in process.output
     assert "Traceback" not in process.output
+
+
+# --- life cycle ---------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def managed(start_node):
+    """A rig that waits to be configured."""
+    params = {"source": "fake", "cameras": ["m0", "m1"], "rig": "''", "autostart": False}
+    process = start_node("camera_rig", params, "/managed")
+    process.wait_until_ready()
+    yield process
+    assert process.stop() == 0, process.output
+
+
+def state(ros):
+    request = GetState.Request()
+    return ros.call(GetState, "/managed/camera_rig/get_state", request).current_state.label
+
+
+def change_state(ros, label):
+    request = ChangeState.Request(transition=Transition(id=STEPS[label]))
+    return ros.call(ChangeState, "/managed/camera_rig/change_state", request).success
+
+
+STEPS = {
+    "configure": Transition.TRANSITION_CONFIGURE,
+    "activate": Transition.TRANSITION_ACTIVATE,
+    "deactivate": Transition.TRANSITION_DEACTIVATE,
+    "cleanup": Transition.TRANSITION_CLEANUP,
+    "shutdown": Transition.TRANSITION_UNCONFIGURED_SHUTDOWN,
+}
+
+
+def claimed():
+    """Whether another rig is kept from the first camera."""
+    claims = Claims()
+    try:
+        claims.take("m0")
+    except DeviceUnavailableError:
+        return True
+    claims.release("m0")
+    return False
+
+
+def test_managed_rig_takes_its_cameras_when_configured_and_images_when_active(ros, managed):
+    images = ros.collect(Image, "/managed/m1/image_raw", qos.images())
+    assert (state(ros), claimed()) == ("unconfigured", False)
+    assert not change_state(ros, "activate")  # one step after the other
+    assert change_state(ros, "configure")
+    assert (state(ros), claimed()) == ("inactive", True)
+    ros.spin(0.5)
+    assert not images
+    assert change_state(ros, "activate")
+    ros.spin_until(lambda: images, what="images while active")
+    assert not change_state(ros, "activate")
+    assert state(ros) == "active"
+
+
+def test_managed_rig_keeps_its_cameras_while_inactive(ros, managed):
+    assert change_state(ros, "deactivate")
+    assert (state(ros), claimed()) == ("inactive", True)
+    # the other door leads to the same states
+    assert ros.call(SetBool, "/managed/rig/set_active", SetBool.Request(data=True)).success
+    assert state(ros) == "active"
+    assert ros.call(SetBool, "/managed/rig/set_active", SetBool.Request(data=False)).success
+    assert state(ros) == "inactive"
+
+
+def test_managed_rig_lets_go_of_its_cameras_and_takes_them_again(ros, managed):
+    assert change_state(ros, "cleanup")
+    assert (state(ros), claimed()) == ("unconfigured", False)
+    answer = ros.call(SetBool, "/managed/rig/set_active", SetBool.Request(data=True))
+    assert (answer.success, answer.message) == (
+        False, "the rig is unconfigured: configure it first",
+    )  # fmt: skip
+    claims = Claims()
+    claims.take("m0")
+    claims.take("m1")
+    assert not change_state(ros, "configure")  # somebody else has them
+    assert state(ros) == "unconfigured"
+    claims.release("m0")
+    claims.release("m1")
+    assert change_state(ros, "configure")
+    assert change_state(ros, "activate")
+    images = ros.collect(Image, "/managed/m1/image_raw", qos.images())
+    ros.spin_until(lambda: images, what="images after a new configuration")
+    assert change_state(ros, "deactivate")
+    assert change_state(ros, "cleanup")
+    assert change_state(ros, "shutdown")
+    assert (state(ros), claimed()) == ("finalized", False)

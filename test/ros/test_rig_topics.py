@@ -185,7 +185,7 @@ def test_rig_reports_what_became_of_its_sets(
 ) -> None:
     rig = Rig()
     report = RigReport(node, rig)  # type: ignore[arg-type]
-    report.active = True
+    report.is_open = report.active = True
     rig.counts = before
     node.checks["rig"]()
     rig.counts = now
@@ -196,7 +196,10 @@ def test_rig_reports_what_became_of_its_sets(
 
 
 def test_stopped_rig_is_no_fault(node: Node) -> None:
-    RigReport(node, Rig())  # type: ignore[arg-type]
+    report = RigReport(node, Rig())  # type: ignore[arg-type]
+    found = node.checks["rig"](), node.checks["camera cam0"]()
+    assert {(r.level, r.message) for r in found} == {(Level.OK, "not configured")}
+    report.is_open = True
     assert node.checks["rig"]() == Report(Level.OK, "stopped", node.checks["rig"]().values)
 
 
@@ -213,7 +216,7 @@ def test_camera_reports_its_state_and_its_losses(
     node: Node, now: RigStatistics, level: Level, text: str
 ) -> None:
     rig = Rig()
-    RigReport(node, rig)  # type: ignore[arg-type]
+    RigReport(node, rig).is_open = True  # type: ignore[arg-type]
     rig.counts = counts(10)
     node.checks["camera cam0"]()
     rig.counts = now
