@@ -6,6 +6,7 @@ import collections
 import dataclasses
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import NamedTuple
 
 from s3k_ros.cameras.host import HostClock, SystemClock
 from s3k_ros.cameras.port import (
@@ -21,6 +22,13 @@ from s3k_ros.cameras.port import (
 )
 from s3k_ros.cameras.tally import Tally
 from s3k_ros.errors import ConfigurationError, DeviceUnavailableError
+
+
+class _Due(NamedTuple):
+    """A set, and when it is to be shown on the monotonic clock."""
+
+    at_ns: int
+    frames: FrameSet
 
 
 class ReplayRig:
@@ -58,12 +66,14 @@ class ReplayRig:
         self._restamp, self._clock = restamp, clock or SystemClock()
         self._lock = threading.Condition()
         self._sets: Iterator[FrameSet] = iter(())
-        self._waiting: collections.deque[FrameSet] = collections.deque()
+        self._waiting: collections.deque[_Due] = collections.deque()
         self._events: list[Event] = []
         self._tally = Tally()
         self._opened = self._active = self._ended = False
         # A stamp of the recording and the monotonic time at which it is due.
         self._anchor: tuple[int, int] | None = None
+        # The same of the set that was read last, and how long before it the one before was due.
+        self._last, self._gap_ns = (0, 0), 0
         self._set_id = 0
 
     @property
@@ -97,7 +107,7 @@ class ReplayRig:
         with self._lock:
             self._active = False
             while self._waiting:
-                self._refuse(self._waiting.popleft(), Reason.STOPPED)
+                self._refuse(self._waiting.popleft().frames, Reason.STOPPED)
             self._lock.notify_all()
 
     def close(self) -> None:
@@ -113,7 +123,7 @@ class ReplayRig:
                 now = self._clock.monotonic_ns()
                 due = self._read_up_to(now)
                 if self._waiting and due <= now:
-                    return self._deliver(self._waiting.popleft())
+                    return self._deliver(self._waiting.popleft().frames)
                 if not self._waiting or now >= deadline:
                     return None
                 self._lock.wait((min(due, deadline) - now) * 1e-9)
@@ -121,33 +131,37 @@ class ReplayRig:
 
     def _read_up_to(self, now: int) -> int:
         """Reads all sets that are due and one more; returns when the oldest is due."""
-        while not self._waiting or (self._speed and self._due(self._waiting[-1], now) <= now):
+        while not self._waiting or (self._speed and self._waiting[-1].at_ns <= now):
             following = self._read()
             if following is None:
                 break
-            self._waiting.append(following)
+            self._waiting.append(_Due(self._due(following.stamp_ns, now), following))
             if not self._speed:
                 break
         # The newest one is not due yet.
         while len(self._waiting) > self._queue_sets + 1:
-            self._refuse(self._waiting.popleft(), Reason.OVERFLOW)
-        return self._due(self._waiting[0], now) if self._waiting else now
+            self._refuse(self._waiting.popleft().frames, Reason.OVERFLOW)
+        return self._waiting[0].at_ns if self._waiting else now
 
-    def _due(self, frames: FrameSet, now: int) -> int:
+    def _due(self, stamp_ns: int, now: int) -> int:
         """When a set is to be shown, on the monotonic clock; the first one at once."""
         if not self._speed:
             return 0
         if self._anchor is None:
-            self._anchor = (frames.stamp_ns, now)
-        stamp_ns, at_ns = self._anchor
-        return at_ns + round((frames.stamp_ns - stamp_ns) / self._speed)
+            self._anchor, self._last, self._gap_ns = (stamp_ns, now), (stamp_ns, now), 0
+        last_ns, shown_ns = self._last
+        if stamp_ns < last_ns:  # from the beginning: as far apart as the two sets before
+            self._anchor = (stamp_ns, shown_ns + self._gap_ns)
+        first_ns, at_ns = self._anchor
+        due = at_ns + round((stamp_ns - first_ns) / self._speed)
+        self._gap_ns, self._last = due - shown_ns, (stamp_ns, due)
+        return due
 
     def _read(self) -> FrameSet | None:
         """The next set of the source; ``set_id`` counts on when a recording loops."""
         found = next(self._sets, None)
         if found is None and self._loop and self._set_id:
             self._sets = iter(self._source())
-            self._anchor = None
             found = next(self._sets, None)
         if found is None:
             if not self._ended:

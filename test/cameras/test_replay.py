@@ -96,6 +96,20 @@ def test_an_endless_source_is_read_as_needed() -> None:
     assert [rig.next_set(0.0) is not None for _ in range(5)] == [True] * 5
 
 
+def test_restamped_sets_have_the_time_at_which_they_are_taken() -> None:
+    rig, clock = playing(speed=1.0, restamp=True, count=3, loop=True)
+    stamps = []
+    for _ in range(7):
+        found = rig.next_set(0.0)
+        assert found is not None
+        assert 0 <= clock.now_ns - found.stamp_ns < PERIOD_NS // 10
+        places = [frame.stamp_ns - found.stamp_ns for frame in found.frames.values()]
+        assert places == [-100, 0, 100, 200]  # as recorded
+        stamps.append(found.stamp_ns)
+        clock.now_ns += PERIOD_NS
+    assert stamps == sorted(set(stamps))
+
+
 def test_negative_speed_is_refused() -> None:
     with pytest.raises(ConfigurationError, match="speed"):
         ReplayRig(NAMES, recorded_sets, speed=-1.0)

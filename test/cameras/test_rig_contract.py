@@ -1,4 +1,4 @@
-"""What every camera rig does: fakes, emulated Basler cameras, and replayed sets."""
+"""What every camera rig does: fakes, emulated Basler cameras, recordings, the simulated cell."""
 
 from __future__ import annotations
 
@@ -17,7 +17,9 @@ from support.camera_rigs import (
     Bench,
     FakeBench,
     await_event,
+    recording_bench,
     replay_bench,
+    simulated_bench,
     take,
 )
 
@@ -31,7 +33,10 @@ pytestmark = [
 ]
 
 LIVE = ("fake", "fake-line", "fake-camera", "basler")
-ALL = (*LIVE, "replay", "replay-unpaced")
+ALL = (
+    *(*LIVE, "replay", "replay-unpaced", "recording"),
+    pytest.param("simulated", marks=pytest.mark.sim),
+)
 
 
 def make_bench(kind: str, folder: Path, monkeypatch: pytest.MonkeyPatch, **options: Any) -> Bench:
@@ -40,6 +45,10 @@ def make_bench(kind: str, folder: Path, monkeypatch: pytest.MonkeyPatch, **optio
         return FakeBench(folder, mode or "software", **options)
     if name == "basler":
         return BaslerBench(folder, monkeypatch.setenv, mode or "software", **options)
+    if name == "recording":
+        return recording_bench(folder)
+    if name == "simulated":
+        return simulated_bench()
     return replay_bench(0.0 if mode else 1.0)
 
 

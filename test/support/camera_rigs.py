@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -127,6 +128,45 @@ class BaslerBench(Bench):
 def replay_bench(speed: float = 1.0) -> Bench:
     def again(**_: Any) -> ReplayRig:
         return ReplayRig(NAMES, recorded_sets, speed=speed)
+
+    return Bench(again(), again, live=False)
+
+
+def recording_bench(folder: Path) -> Bench:
+    """A file with sets as a recorder wrote them."""
+    from s3k_ros.cameras.recording.reader import Recording
+    from s3k_ros.cameras.recording.sets import RecordedSets
+    from support.recordings import record
+
+    path = record(folder / "recording.mcap", recorded_sets(200))
+
+    def again(**_: Any) -> ReplayRig:
+        return ReplayRig(NAMES, RecordedSets(Recording(path), NAMES))
+
+    return Bench(again(), again, live=False)
+
+
+@functools.cache
+def _simulated_sets() -> Any:
+    from s3k_ros.simulation.camera_sets import SimulatedSets
+
+    return SimulatedSets(seed=1, rate_hz=RATE_HZ, width=64, settle_s=0.01)
+
+
+def simulated_bench() -> Bench:
+    """The simulated cell's four cameras under this suite's names."""
+
+    def renamed() -> Iterator[FrameSet]:
+        sets = _simulated_sets()
+        names = {camera.name: name for camera, name in zip(sets.cameras, NAMES, strict=True)}
+        for found in sets():
+            frames = {
+                names[n]: dataclasses.replace(f, camera=names[n]) for n, f in found.frames.items()
+            }
+            yield dataclasses.replace(found, frames=frames)
+
+    def again(**_: Any) -> ReplayRig:
+        return ReplayRig(NAMES, renamed)
 
     return Bench(again(), again, live=False)
 
