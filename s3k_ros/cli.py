@@ -37,6 +37,8 @@ EXTRAS = {
     "ros": "ROS 2 Jazzy and its Python packages: source it, or make setup",
     "sim": "the simulation: pip install '.[sim]' in the repository, or make setup",
     "train": "the training packages: pip install '.[train]' in the repository, or make setup-train",
+    "bench": "the benchmarks' peers: make setup-bench in the repository, or what "
+    "requirements/bench.in says",
 }
 
 TOOLS = "s3k_ros.training.dataset.tools"
@@ -94,6 +96,17 @@ COMMANDS = (
         ("bench", "render"), "s3k_ros.bench.render", "rendering against a bare MuJoCo loop", "sim"
     ),
     Command(
+        ("bench", "triangulation"),
+        "s3k_ros.bench.triangulation",
+        "triangulation against aniposelib",
+        "bench",
+    ),
+    Command(
+        ("bench", "scaling"),
+        "s3k_ros.bench.scaling",
+        "triangulation's time by cameras and keypoints",
+    ),
+    Command(
         ("bench", "uncertainty"),
         "s3k_ros.bench.uncertainty",
         "how well a few labels fix the common mode",
@@ -102,6 +115,12 @@ COMMANDS = (
     Command(("bench", "sync"), "s3k_ros.bench.sync", "pairing of cameras against message_filters"),
     Command(("bench", "transport"), "s3k_ros.bench.transport", "whole sets between two processes"),
     Command(("bench", "soak"), "s3k_ros.bench.soak", "a camera rig under random faults"),
+    Command(
+        ("bench", "pipeline"),
+        "s3k_ros.bench.pipeline",
+        "images to keypoints in space: in memory, fused node, separate nodes",
+        "sim",
+    ),
     Command(("card",), "s3k_ros.training.model.card", "a model's card, in Markdown"),
     Command(("params",), "s3k_ros.params.table", "table of all parameters, in Markdown"),
 )
