@@ -6,7 +6,8 @@ keypoints in it, as `perception` does. At random times (`camera_faults.py`) came
 and come back with their clocks at zero, fall silent or get stuck, frames are lost or arrive
 damaged, triggers are missed or stop for a while, and the consumer is busy.
 
-- Memory: resident set of the process, the largest after warm-up less its level then.
+- Memory: resident set of the process, medians over a minute: the highest less the first one
+  after the warm-up.
 - Stalls: longest time without a set while the trigger runs and two cameras or more work and have
   been taken back; the consumer's own pauses do not count.
 - Accounting: the fake cameras know what became of every frame. Each that arrived must have been
@@ -231,43 +232,50 @@ def _sum(cameras: Iterable[Mapping[str, int]]) -> dict[str, int]:
 class Memory:
     """Resident memory, threads and files of this process, sampled once a second.
 
+    The images under way come and go by tens of MiB: medians over a minute show what stays.
+
     Attributes:
         warm_up_s: after this time the level is taken.
-        samples: MiB, since the level was taken.
-        level_mib: median of the ten before.
-        threads_and_files: since then.
+        samples: (time in s, MiB).
+        threads_and_files: since the warm-up.
     """
 
     warm_up_s: float
-    samples: list[float] = dataclasses.field(default_factory=list)
-    level_mib: float = float("nan")
+    samples: list[tuple[float, float]] = dataclasses.field(default_factory=list)
     threads_and_files: list[list[int]] = dataclasses.field(default_factory=list)
-    _next_s: float = 0.0
 
     def sample(self, now_s: float) -> None:
         """Looks, when a second has gone by."""
-        if now_s < self._next_s:
+        if self.samples and now_s < self.samples[-1][0] + 1.0:
             return
-        self._next_s = now_s + 1.0
-        self.samples.append(resident_mib())
+        self.samples.append((now_s, resident_mib()))
         if now_s >= self.warm_up_s:
             files = len(os.listdir("/proc/self/fd"))
             self.threads_and_files.append([threading.active_count(), files])
-            if len(self.threads_and_files) == 1:
-                self.level_mib = statistics.median(self.samples[-10:])
-                del self.samples[:]
+
+    @property
+    def levels_mib(self) -> list[float]:
+        """Medians over each minute (of a short run: each eighth of it) since the warm-up."""
+        if not self.threads_and_files:
+            return []
+        window_s = min(60.0, (self.samples[-1][0] - self.warm_up_s) / 8.0) or 1.0
+        windows: dict[int, list[float]] = collections.defaultdict(list)
+        for now_s, mib in self.samples:
+            if now_s >= self.warm_up_s:
+                windows[int((now_s - self.warm_up_s) / window_s)].append(mib)
+        return [statistics.median(found) for _, found in sorted(windows.items())]
 
     @property
     def growth_mib(self) -> float:
-        """Largest since warm-up, less the level then; NaN before."""
-        return max(self.samples, default=float("nan")) - self.level_mib
+        """Highest level less the first one; NaN before the warm-up has ended."""
+        levels = self.levels_mib or [float("nan")]
+        return max(levels) - levels[0]
 
     def figures(self) -> dict[str, Any]:
         """For the result."""
         return {
-            "after_warm_up": self.level_mib,
-            "largest_since": max(self.samples, default=float("nan")),
-            "at_the_end": statistics.median(self.samples[-10:] or [float("nan")]),
+            "levels": self.levels_mib,
+            "peak": max((mib for _, mib in self.samples), default=float("nan")),
             "threads_and_files_then": self.threads_and_files[:1],
             "threads_and_files_at_the_end": self.threads_and_files[-1:],
         }

@@ -219,6 +219,8 @@ class PylonDevice:
             self._role = role
             genicam.set_image(self.features, settings, str(self._info))
             genicam_trigger.set_trigger(self.features, settings, role)
+            # PTP may have changed it: what the camera says is its current frequency.
+            self._tick_ns = 1e9 / genicam.tick_rate(self.features)
             return genicam.share_link(self.features, settings, role.cameras)
 
     def start(self) -> None:

@@ -118,12 +118,15 @@ def _synchronous_free_run(features: Features, rate_hz: float) -> None:
 
 
 def ptp_state(features: Features) -> str | None:
-    """How the camera's clock stands in PTP, such as Slave or Master; None without PTP."""
-    for latch, status in (
-        ("PtpDataSetLatch", "PtpStatus"),
-        ("GevIEEE1588DataSetLatch", "GevIEEE1588StatusLatched"),
+    """How its clock stands in PTP, such as "Slave, 40 ns from the master"; None without PTP."""
+    for latch, status, offset in (
+        ("PtpDataSetLatch", "PtpStatus", "PtpOffsetFromMaster"),
+        ("GevIEEE1588DataSetLatch", "GevIEEE1588StatusLatched", "GevIEEE1588OffsetFromMaster"),
     ):
         if features.has(status):
             features.execute(latch)
-            return str(features.get(status))
+            state = str(features.get(status))
+            if state == "Slave" and features.has(offset):
+                state += f", {features.get(offset)} ns from the master"
+            return state
     return None

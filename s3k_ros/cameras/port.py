@@ -51,6 +51,8 @@ class EventKind(enum.Enum):
     TRIGGER_STOPPED = "trigger stopped"
     TRIGGER_RESUMED = "trigger resumed"
     CLOCK_RESTARTED = "clock restarted"
+    CLOCK_APART = "clock apart from the others"
+    CLOCK_TOGETHER = "clock together with the others"
     FRAMES_FAILED = "frames failed"
     SETTING_REFUSED = "setting refused"
     BANDWIDTH = "bandwidth short"
@@ -195,6 +197,7 @@ class ClockState:
         samples: samples in the fit.
         outliers: samples refused so far.
         restarts: times that the fit began anew.
+        offset_ns: in trigger mode ptp, from the common clock; None otherwise.
     """
 
     error_ns: int | None = None
@@ -202,6 +205,7 @@ class ClockState:
     samples: int = 0
     outliers: int = 0
     restarts: int = 0
+    offset_ns: int | None = None
 
 
 @dataclasses.dataclass(frozen=True)

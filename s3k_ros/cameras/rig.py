@@ -7,9 +7,12 @@ queued. Bayer images are interpolated in `next_set`, in the consumer's thread.
 from __future__ import annotations
 
 import collections
+import dataclasses
 import threading
 from collections.abc import Iterable, Mapping
 
+from s3k_ros.cameras.clock import HostTime
+from s3k_ros.cameras.common_clock import CommonClock
 from s3k_ros.cameras.controls import Controls
 from s3k_ros.cameras.device import CameraBus, CameraDevice, RawFrame, Role
 from s3k_ros.cameras.host import Claims, HostClock, SystemClock
@@ -95,6 +98,7 @@ class DeviceRig:
         rate_hz = settings.frame_rate_hz
         self._controls = Controls(self._links, trigger.mode, rate_hz, self._on_rate)
         driver = source if trigger.mode == "camera" else ""
+        self._common = CommonClock() if trigger.mode == "ptp" else None
         self._watch = Watch(parameters.silence_s, rate_hz, parameters.restart_silent_s, driver)
         self._pairing = self._make_pairing()
         self._forget()
@@ -262,7 +266,7 @@ class DeviceRig:
                     self.on_event(EventKind.FRAMES_FAILED, link.name, text)
                 return
             self._tally.received[link.name] += 1
-            time = link.stamp(raw, received_ns)
+            time = self._stamp(link, raw, received_ns)
             if time is None or raw.counter is None:
                 if raw.counter is not None:
                     self._pairing.undated(link.name, link.epoch, raw.counter)
@@ -276,11 +280,25 @@ class DeviceRig:
             self._revive(received_ns)
             self._take(self._pairing.add(arrival))
 
+    def _stamp(self, link: CameraLink, raw: RawFrame, received_ns: int) -> HostTime | None:
+        own = link.stamp(raw, received_ns)
+        if self._common is None or own is None or raw.tick is None:
+            return own
+        clocks = {
+            n: other.ticks for n, other in self._links.items() if other.device or other is link
+        }
+        time = self._common.stamp(link.name, raw.tick, clocks)
+        for news in self._common.take_news():
+            self.on_event(*news)
+        return time
+
     def on_streaming(self, link: CameraLink, streaming: bool) -> None:
         """A camera began or ceased to stream: sets wait for it, or no longer."""
         with self._lock:
             self._watch.streaming(link.name, streaming, self._clock.monotonic_ns())
             self._pairing.set_alive(link.name, streaming)
+            if self._common and not streaming:
+                self._common.forget(link.name)
 
     def on_event(self, kind: EventKind, camera: str, text: str) -> None:
         """Remembers an event for `take_events`."""
@@ -362,8 +380,12 @@ class DeviceRig:
             connections=link.connections,
             restarts=link.restarts,
             note=link.note if device else "",
-            clock=link.ticks.state() if device else ClockState(),
+            clock=self._clock_state(link) if device else ClockState(),
         )
+
+    def _clock_state(self, link: CameraLink) -> ClockState:
+        offsets_ns = self._common.offsets_ns if self._common else {}
+        return dataclasses.replace(link.ticks.state(), offset_ns=offsets_ns.get(link.name))
 
 
 class _Keeper:

@@ -20,6 +20,7 @@ _GOOD = (
     EventKind.CAMERA_CONNECTED,
     EventKind.CAMERA_HEARD,
     EventKind.TRIGGER_RESUMED,
+    EventKind.CLOCK_TOGETHER,
 )
 
 

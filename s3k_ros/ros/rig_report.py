@@ -102,6 +102,10 @@ def _camera_values(counts: CameraStatistics) -> dict[str, object]:
         "clock_outliers": clock.outliers,
         "clock_restarts": clock.restarts,
     }
+    if counts.note:
+        values["note"] = counts.note
+    if clock.offset_ns is not None:
+        values["clock_offset_ms"] = 1e-6 * clock.offset_ns
     if clock.error_ns is not None:
         values["stamp_error_ms"] = 1e-6 * clock.error_ns
     return values

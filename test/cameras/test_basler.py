@@ -19,11 +19,11 @@ from support.genicam_double import ace_gige, dart_usb
 
 from s3k_ros.cameras import basler
 from s3k_ros.cameras.basler import BlockIds, PylonBus, PylonDevice
-from s3k_ros.cameras.device import DeviceInfo
+from s3k_ros.cameras.device import DeviceInfo, Role
 from s3k_ros.cameras.host import SystemClock
 from s3k_ros.cameras.port import CameraState, EventKind
 from s3k_ros.errors import ConfigurationError, DeviceUnavailableError
-from s3k_ros.params.cameras import TriggerParameters
+from s3k_ros.params.cameras import CameraSettings, TriggerParameters
 
 # See test_rig_contract.py.
 pytestmark = [
@@ -141,6 +141,7 @@ class Camera:
     def __init__(self) -> None:
         self.results: list[Any] = []
         self.removed = False
+        self.MaxNumBuffer = SimpleNamespace(SetValue=lambda count: None)
 
     def IsCameraDeviceRemoved(self) -> bool:
         return self.removed
@@ -203,6 +204,14 @@ def test_a_camera_without_latch_has_no_readings() -> None:
     del camera.values["TimestampLatchValue"]
     made, _ = device(camera)
     assert made.read_clock() is None
+
+
+def test_gige_clocks_count_nanoseconds_once_ptp_is_on() -> None:
+    made, _ = device(ace_gige(), "gige")
+    assert made.tick_ns == 8.0
+    made.configure(CameraSettings(), Role(TriggerParameters(mode="ptp"), False, 2))
+    assert made.tick_ns == 1.0
+    assert made.note() == "PTP Slave"
 
 
 def test_frames_carry_ticks_counters_and_damage() -> None:

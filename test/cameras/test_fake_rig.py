@@ -90,6 +90,35 @@ def test_drifting_clocks_and_offsets_leave_only_the_errors_that_are_stated(
     assert all(c.clock.samples > 0 for c in counts.cameras.values())
 
 
+def test_cameras_in_ptp_are_dated_by_one_fit(tmp_path: Path) -> None:
+    bench = FakeBench(tmp_path, "ptp")
+    for camera in bench.bus.cameras:  # one clock, read badly
+        camera.drift_ppm, camera.clock_latency_s = 20.0, 0.003
+    rig = run(bench)
+    for _ in range(10):
+        frames = take(rig, lambda s: s.complete).frames
+        for i, name in enumerate(NAMES):  # camera i exposes i x 0.1 ms after the first
+            offset_ns = frames[name].stamp_ns - frames[NAMES[0]].stamp_ns
+            # a change of the fit in use may fall into a set
+            assert abs(offset_ns - 100_000 * i) < 1_000_000
+    assert abs(rig.statistics().skew_median_ns - 300_000) < 1_000
+    assert all(c.clock.offset_ns is not None for c in rig.statistics().cameras.values())
+    rig.close()
+
+
+def test_a_camera_without_ptp_among_others_is_told(tmp_path: Path) -> None:
+    bench = FakeBench(tmp_path, "ptp")
+    for camera in bench.bus.cameras:
+        camera.drift_ppm = 20.0
+    bench.bus.cameras[-1].power_on_ns -= 7_000_000_000
+    rig = run(bench)
+    event = await_event(rig, EventKind.CLOCK_APART)
+    assert event.camera == bench.victim
+    assert "7000." in event.text
+    assert len(greys(take(rig, lambda s: s.complete))) == 1  # by its own fit
+    rig.close()
+
+
 @pytest.mark.parametrize("mode", ["software", "line"])
 def test_cameras_whose_clock_cannot_be_read_are_paired_by_arrival(
     tmp_path: Path, mode: str

@@ -164,6 +164,8 @@ def test_ptp_on_ace_gige_is_a_synchronous_free_run() -> None:
     assert camera.values["SyncFreeRunTimerEnable"] is True
     assert camera.values["TriggerMode"] == "Off"
     assert genicam_trigger.ptp_state(camera) == "Slave"
+    camera.values["GevIEEE1588OffsetFromMaster"] = -120
+    assert genicam_trigger.ptp_state(camera) == "Slave, -120 ns from the master"
 
 
 def test_ptp_on_ace_2_is_a_periodic_signal() -> None:

@@ -169,7 +169,19 @@ def ace_gige(**more: Value) -> FeatureDouble:
         "GevIEEE1588DataSetLatch",
         "SyncFreeRunTimerUpdate",
     )
-    return FeatureDouble(values, _SPANS, choices, commands)
+    return _AceGige(values, _SPANS, choices, commands)
+
+
+class _AceGige(FeatureDouble):
+    """Its clock counts nanoseconds with PTP, at 125 MHz without: an assumption, for the worst.
+
+    docs.baslerweb.com/timestamp only says that GevTimestampTickFrequency is the current one.
+    """
+
+    def set(self, name: str, value: Value) -> None:
+        super().set(name, value)
+        if name == "GevIEEE1588":
+            self.values["GevTimestampTickFrequency"] = 1_000_000_000 if value else 125_000_000
 
 
 def ace2_gige(**more: Value) -> FeatureDouble:
