@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 from builtin_interfaces.msg import Time
+from geometry_msgs.msg import TransformStamped
 from sensor_msgs.msg import CameraInfo, RegionOfInterest
 from support.rigs import LENSES, make_rig
-from support.synthetic_model import BACKGROUND, description, paint_views
+from support.synthetic_model import BACKGROUND, description, paint_views, write_model
 from tf2_msgs.msg import TFMessage
 
+from s3k_ros.calibration.rig_file import rig_text
 from s3k_ros.cameras.port import Frame
 from s3k_ros.cameras.window import Window
 from s3k_ros.errors import ConfigurationError
 from s3k_ros.geometry.camera import Camera
-from s3k_ros.perception.detector import ViewKeypoints
+from s3k_ros.perception.detector import KeypointDetector, ViewKeypoints
 from s3k_ros.perception.triangulator import KeypointTriangulator, Status
 from s3k_ros.ros import conversions, rig_images
 from s3k_ros.ros.calibration import CameraCalibrations
@@ -138,7 +142,13 @@ def test_region_that_is_no_part_of_the_image_is_refused(change: dict[str, Any]) 
 
 
 class Node:
-    """As much of a node as `CameraCalibrations` needs."""
+    """As much of a node as `CameraCalibrations` and `RigImages` need."""
+
+    def __init__(self) -> None:
+        self.diagnostics = SimpleNamespace(add=lambda name, check: None)
+
+    def advertise(self, *args: Any, **kwargs: Any) -> None:
+        return None
 
     def create_subscription(self, kind: type, topic: str, callback: Callable, profile: Any) -> None:
         self.hear = callback
@@ -147,12 +157,14 @@ class Node:
 @pytest.fixture
 def calibrations() -> CameraCalibrations:
     node = Node()
-    camera = make_rig()[0]
     made = CameraCalibrations(node, ["cam0"], "base", moving=False)  # type: ignore[arg-type]
-    header = conversions.header(0, "base")
-    pose = conversions.transform_stamped(camera.base_from_camera, header, "cam0_optical")
-    node.hear(TFMessage(transforms=[pose]))
+    node.hear(TFMessage(transforms=[static_pose(make_rig()[0])]))
     return made
+
+
+def static_pose(camera: Camera) -> TransformStamped:
+    header = conversions.header(0, "base")
+    return conversions.transform_stamped(camera.base_from_camera, header, f"{camera.name}_optical")
 
 
 def stamped(info: CameraInfo, seconds: int) -> CameraInfo:
@@ -182,15 +194,55 @@ def test_clock_that_is_set_back_forgets_what_was_known(calibrations: CameraCalib
     assert calibrations.camera("cam0", "cam0_optical", Time(sec=150)).width == 200
 
 
-def test_rig_states_its_live_window_as_the_triangulator_reads_it() -> None:
-    """What `camera_rig` says of a frame leads back to the pixels of the whole sensor."""
-    camera = make_rig("plumb_bob")[0]
-    for window, size in zip(WINDOWS, SIZES, strict=True):
-        frame = Frame("cam0", np.zeros((size[1], size[0], 3), np.uint8), 7, 1, 1, window)
-        images = object.__new__(rig_images.RigImages)
-        images._calibrated, images._frames = {"cam0": camera}, {"cam0": "cam0_optical"}
-        images._first, images._faults = {}, {}
-        info = images.info(frame)
-        found = conversions.camera_from_messages("cam0", info, camera.base_from_camera)
-        expected = (camera.project(POINT) - [window.x, window.y] + 0.5) / window.binning - 0.5
-        np.testing.assert_allclose(found.project(POINT), expected, atol=1e-9)
+# --- end to end ---------------------------------------------------------------------------------
+
+POINTS = np.array(
+    [[0.6, 0.0, 0.0], [0.68, 0.06, 0.02], [0.68, -0.06, 0.02], [0.53, 0.06, 0.03], [0.53, -0.06, 0]]
+)
+# What the cameras of a rig are set to while images go on coming, in turn.
+LIVE = [
+    (Window(0, 0, 1, 640, 480), (640, 480)),
+    (Window(0, 0, 2, 640, 480), (320, 240)),
+    (Window(64, 48, 1, 640, 480), (512, 384)),
+    (Window(96, 30, 1, 640, 480), (512, 400)),
+    (Window(40, 40, 2, 640, 480), (280, 200)),
+]
+
+
+@pytest.fixture(scope="module")
+def detector(tmp_path_factory: pytest.TempPathFactory) -> KeypointDetector:
+    path = tmp_path_factory.mktemp("model") / "blobs.onnx"
+    write_model(path)
+    return KeypointDetector.load(str(path))
+
+
+def test_keypoints_stay_where_they_are_while_regions_and_binning_change(
+    detector: KeypointDetector, tmp_path: Path
+) -> None:
+    """Images of a sensor -> camera_info of the rig -> detector -> calibration -> triangulator."""
+    cameras = make_rig("plumb_bob")
+    (tmp_path / "rig.yaml").write_text(rig_text(cameras, "base"))
+    node = Node()
+    names = [camera.name for camera in cameras]
+    images = rig_images.RigImages(node, SimpleNamespace(cameras=names), tmp_path / "rig.yaml")
+    known = CameraCalibrations(node, names, "base", moving=False)
+    node.hear(TFMessage(transforms=[static_pose(camera) for camera in cameras]))
+    triangulator = KeypointTriangulator.from_description(detector.model.description)
+    sensors = [image.astype(np.float64) for image in paint_views(cameras, POINTS)]
+    sets = []
+    for seconds, (window, size) in enumerate(LIVE * 2, 1):
+        frames = [
+            Frame(name, cut(sensor, window, size).astype(np.uint8), 10**9 * seconds, 1, 1, window)
+            for name, sensor in zip(names, sensors, strict=True)
+        ]
+        for frame in frames:
+            known.learn(frame.camera, images.info(frame))
+        sets.append((seconds, detector.detect([frame.image for frame in frames])))
+    # As over DDS: the keypoints of a set come after the camera_info of later ones.
+    for seconds, views in sets[-5:]:
+        found = triangulator.estimate(
+            [known.camera(name, f"{name}_optical", Time(sec=seconds)) for name in names], views
+        )
+        assert [estimate.status for estimate in found] == [Status.OK] * len(POINTS)
+        errors = np.linalg.norm([e.position for e in found] - POINTS, axis=1)
+        assert errors.max() < 2e-3, (seconds, errors)  # half a pixel of the binned image
