@@ -28,8 +28,8 @@ setup(
     ext_modules=[
         Extension(
             "s3k_ros.geometry._native",
-            ["src/triangulation.cpp"],
-            depends=["src/triangulation_lanes.h"],
+            ["src/native.cpp"],
+            depends=["src/lanes.h", "src/mixture.h", "src/triangulation.h"],
             # As in CMakeLists.txt.
             extra_compile_args=["-std=c++17", "-O3", "-fno-math-errno", "-fno-trapping-math"],
         )

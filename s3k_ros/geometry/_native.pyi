@@ -19,4 +19,30 @@ def triangulate(
     status: NDArray[np.uint8],
     /,
 ) -> None: ...
+def rays(
+    cameras: NDArray[np.float64],
+    pixels: NDArray[np.float64],
+    directions: NDArray[np.float64],
+    /,
+) -> None: ...
+def fit_mixture(
+    cameras: NDArray[np.float64],
+    points: NDArray[np.float64],
+    pixels: NDArray[np.float64],
+    seen: NDArray[np.bool_],
+    precisions: NDArray[np.float64],
+    loose: NDArray[np.float64],
+    log_right: NDArray[np.float64],
+    log_near: NDArray[np.float64],
+    log_lost: NDArray[np.float64],
+    spans: NDArray[np.float64],
+    gain: NDArray[np.float64],
+    right: NDArray[np.float64],
+    near: NDArray[np.float64],
+    residuals: NDArray[np.float64],
+    information: NDArray[np.float64],
+    gradient: NDArray[np.float64],
+    span: NDArray[np.float64],
+    /,
+) -> None: ...
 def set_lanes(lanes: int, /) -> bool: ...

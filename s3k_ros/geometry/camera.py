@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from s3k_ros.errors import ConfigurationError
-from s3k_ros.geometry import lens
+from s3k_ros.geometry import _native, lens
 from s3k_ros.geometry.se3 import Transform, read_only
 
 Array = NDArray[np.float64]
@@ -150,7 +150,7 @@ class CameraStack:
 
     Attributes:
         centres: (C, 3) base frame, metres.
-        packed: (C, 25) all of each camera, as src/triangulation.cpp reads it.
+        packed: (C, 25) all of each camera, as `Camera` of src/native.cpp.
     """
 
     def __init__(self, cameras: Sequence[Camera]) -> None:
@@ -213,14 +213,8 @@ class CameraStack:
 
     def rays(self, pixels: Array) -> Array:
         """Unit directions (C, K, 3) in the base frame through pixels (C, K, 2); NaN if none."""
-        plane = (pixels - self._principal) / self._focal
-        if not self._ideal:
-            plane = lens.undistort(plane, self._coefficients, self._limit_r2)
-        local = np.ones((*plane.shape[:-1], 3))
-        local[..., :2] = plane
-        local[~np.isfinite(plane).all(axis=-1)] = np.nan
-        local /= np.sqrt((local * local).sum(axis=-1, keepdims=True))
-        rays: Array = local @ self._camera_from_base
+        rays = np.empty((*pixels.shape[:-1], 3))
+        _native.rays(self.packed, pixels, rays)
         return rays
 
     def _distort(self, ideal: Array) -> tuple[Array, Array]:

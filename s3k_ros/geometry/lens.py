@@ -2,7 +2,7 @@
 
 Coefficients are k1, k2, p1, p2, k3, k4, k5, k6 ("rational_polynomial"); "plumb_bob" is the case
 k4 = k5 = k6 = 0. Points are x / z, y / z in the optical frame. All functions broadcast: points
-(..., 2) with coefficients (..., 8).
+(..., 2) with coefficients (..., 8). The inverse of `distort` is in src/lanes.h.
 
 Source: OpenCV, "Camera Calibration and 3D Reconstruction", detailed description.
 """
@@ -15,10 +15,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
-
-_MAX_ITERATIONS = 30
-# Normalised units; 1e-10 is below 1e-6 px for any focal length under 10,000 px.
-_TOLERANCE = 1e-10
 
 
 def _radial(r2: Array, k: Array) -> tuple[Array, Array]:
@@ -56,43 +52,6 @@ def distort(points: Array, coefficients: Array) -> tuple[Array, Array]:
     jacobian[..., 1, 0] = cross
     jacobian[..., 1, 1] = factor + 2.0 * y * y * slope + 6.0 * p1 * y + 2.0 * p2 * x
     return distorted, jacobian
-
-
-def undistort(points: Array, coefficients: Array, limit_r2: Array) -> Array:
-    """Inverse of `distort` by Newton's method, started at the distorted points.
-
-    Args:
-        points: (..., 2) distorted points.
-        coefficients: (..., 8).
-        limit_r2: (...) squared radius up to which the lens model can be inverted.
-
-    Returns:
-        (..., 2) ideal points; NaN where the iteration does not converge inside the limit.
-    """
-    ideal = points.copy()
-    with np.errstate(all="ignore"):
-        for _ in range(_MAX_ITERATIONS):
-            distorted, jacobian = distort(ideal, coefficients)
-            error = distorted - points
-            largest = np.abs(error).max(axis=-1)
-            if not (largest > _TOLERANCE).any():
-                break
-            ideal -= _solve(jacobian, error)
-        r2 = (ideal * ideal).sum(axis=-1)
-        good = (np.abs(error).max(axis=-1) <= _TOLERANCE) & (r2 <= limit_r2)
-    ideal[~good] = np.nan
-    return ideal
-
-
-def _solve(matrix: Array, vector: Array) -> Array:
-    """Solves 2x2 systems by Cramer's rule; infinite where singular."""
-    a, b, c, d = matrix[..., 0, 0], matrix[..., 0, 1], matrix[..., 1, 0], matrix[..., 1, 1]
-    x, y = vector[..., 0], vector[..., 1]
-    determinant = a * d - b * c
-    solution = np.empty_like(vector)
-    solution[..., 0] = (d * x - b * y) / determinant
-    solution[..., 1] = (a * y - c * x) / determinant
-    return solution
 
 
 def invertible_r2(coefficients: Array) -> float:

@@ -18,7 +18,8 @@ import dataclasses
 import numpy as np
 from numpy.typing import NDArray
 
-from s3k_ros.geometry.camera import MIN_DEPTH_M, CameraStack
+from s3k_ros.geometry import _native
+from s3k_ros.geometry.camera import CameraStack
 from s3k_ros.geometry.triangulation import inverse_2x2
 
 Array = NDArray[np.float64]
@@ -135,35 +136,34 @@ class Fit:
 
 def fit_at(stack: CameraStack, points: Array, mixture: Mixture) -> Fit:
     """The likelihood of points (N, 3), one a column of the mixture, and its derivatives."""
-    projected, jacobians, depth = stack.project(points)
-    residuals = mixture.pixels - projected
-    counted = mixture.seen & (depth > MIN_DEPTH_M) & np.isfinite(residuals).all(axis=-1)
-    r = np.where(counted[..., np.newaxis], residuals, 0.0)
-    j = np.where(counted[..., np.newaxis, np.newaxis], jacobians, 0.0)
-    weighted = (mixture.precisions @ r[..., np.newaxis])[..., 0]
-    right = mixture.log_right - 0.5 * (r * weighted).sum(axis=-1)
-    near = mixture.log_near - 0.5 * mixture.loose * (r * r).sum(axis=-1)
-    top = np.maximum(np.maximum(right, near), mixture.log_lost)
-    parts = np.exp(np.stack([right, near, mixture.log_lost]) - top)
-    total = parts.sum(axis=0)
-    gain = np.where(counted, top + np.log(total) - mixture.log_lost, 0.0).sum(axis=0)
-    right, near = np.where(counted, parts[:2] / total, 0.0)
-    slack = near * mixture.loose
-    precision = right[..., np.newaxis, np.newaxis] * mixture.precisions
-    precision[..., 0, 0] += slack
-    precision[..., 1, 1] += slack
-    scaled = precision @ j
-    # Squared pixels a metre, across the lines of sight.
-    scale = (0.5 * (j * j).sum(axis=(-2, -1)) / mixture.spans**2).sum(axis=0)
-    count = counted.sum(axis=0)
-    span = np.sqrt(np.divide(count, scale, out=np.full(len(points), np.nan), where=count > 0))
-    return Fit(
+    views, count = mixture.seen.shape
+    fit = Fit(
         points=points,
-        gain=gain,
-        right=right,
-        near=near,
-        residuals=residuals,
-        information=(j.swapaxes(-1, -2) @ scaled).sum(axis=0),
-        gradient=(scaled * r[..., np.newaxis]).sum(axis=(0, 2)),
-        span=span,
+        gain=np.empty(count),
+        right=np.empty((views, count)),
+        near=np.empty((views, count)),
+        residuals=np.empty((views, count, 2)),
+        information=np.empty((count, 3, 3)),
+        gradient=np.empty((count, 3)),
+        span=np.empty(count),
     )
+    _native.fit_mixture(
+        stack.packed,
+        np.ascontiguousarray(points),
+        mixture.pixels,
+        mixture.seen,
+        mixture.precisions,
+        mixture.loose,
+        mixture.log_right,
+        mixture.log_near,
+        mixture.log_lost,
+        mixture.spans,
+        fit.gain,
+        fit.right,
+        fit.near,
+        fit.residuals,
+        fit.information,
+        fit.gradient,
+        fit.span,
+    )
+    return fit

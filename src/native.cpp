@@ -1,0 +1,389 @@
+// The inner loops of s3k_ros.geometry and s3k_ros.perception, as the Python module
+// s3k_ros.geometry._native. Several points go through every step side by side, as many as fit a
+// vector of the processor that runs it. Units: pixels and metres, base frame.
+
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <initializer_list>
+#include <limits>
+#include <new>
+#include <type_traits>
+#include <vector>
+
+#define INLINE static inline __attribute__((always_inline)) TARGET
+
+namespace {
+
+constexpr double kMinDepth = 1e-3;  // as MIN_DEPTH_M in camera.py
+// Normalised units: below 1e-6 px for any focal length under 10,000 px.
+constexpr double kUndistorted = 1e-10;
+constexpr int kMostUndistortions = 30;
+constexpr int kMostSteps = 6;  // Gauss-Newton starts at Eq. 2 and ends after two or three steps
+constexpr double kStep = 1e-8;  // squared standard deviations; smaller steps are not taken
+constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
+
+enum Status : uint8_t { kOk, kTooFewViews, kDegenerate, kDiverged, kInconsistent };
+
+// As CameraStack.packed lays it out.
+struct Camera {
+  double axes[9];  // columns: the camera's axes in the base frame
+  double centre[3];
+  double fx, fy, cx, cy;
+  double k[8];
+  double limit_r2;
+};
+
+// An array with strides in bytes.
+struct Strided {
+  const char* data;
+  Py_ssize_t stride[4];
+  bool truth(Py_ssize_t a, Py_ssize_t b) const { return data[a * stride[0] + b * stride[1]]; }
+  double at(Py_ssize_t a, Py_ssize_t b, Py_ssize_t c = 0, Py_ssize_t d = 0) const {
+    return *reinterpret_cast<const double*>(data + a * stride[0] + b * stride[1] +
+                                            c * stride[2] + d * stride[3]);
+  }
+};
+
+struct Arrays {
+  const Camera* cameras;
+  Py_ssize_t views, points;
+  Strided pixels, covariances, weights;
+  double min_sine_squared;
+  const double* most_chi_square;  // by number of views, empty without a rule for outliers
+  const double* most_distance;
+  Py_ssize_t limits;
+  double *position, *covariance, *residuals, *distances, *chi_square, *root_mean_square;
+  uint8_t *used, *status;
+};
+
+struct RayArrays {
+  const Camera* cameras;
+  Py_ssize_t views, points;
+  Strided pixels;
+  double* rays;
+};
+
+struct MixtureArrays {
+  const Camera* cameras;
+  Py_ssize_t views, points;
+  const double *at, *loose, *spans;
+  Strided pixels, seen, precisions, log_right, log_near, log_lost;
+  double *gain, *right, *near, *residuals, *information, *gradient, *span;
+};
+
+// Where a symmetric 3x3 matrix has its six numbers.
+constexpr int kFull[9] = {0, 1, 2, 1, 3, 4, 2, 4, 5};
+
+// A compiler splits vectors that are wider than the processor's badly, so each width is its own.
+#define TARGET
+#define LANES 2
+namespace narrow {
+#include "lanes.h"
+#include "triangulation.h"
+#include "mixture.h"
+}
+#undef TARGET
+#undef LANES
+
+#if defined(__x86_64__)
+#define TARGET __attribute__((target("arch=haswell")))
+#define LANES 4
+namespace avx2 {
+#include "lanes.h"
+#include "triangulation.h"
+#include "mixture.h"
+}
+#undef TARGET
+#undef LANES
+
+#define TARGET __attribute__((target("arch=skylake-avx512,prefer-vector-width=512")))
+#define LANES 8
+namespace avx512 {
+#include "lanes.h"
+#include "triangulation.h"
+#include "mixture.h"
+}
+#undef TARGET
+#undef LANES
+#endif
+
+// The point has no numbers, only a reason.
+void refuse(const Arrays& in, Py_ssize_t k, Status status) {
+  in.status[k] = status;
+  in.chi_square[k] = in.root_mean_square[k] = kNaN;
+  std::fill_n(in.position + 3 * k, 3, kNaN);
+  std::fill_n(in.covariance + 9 * k, 9, kNaN);
+  for (Py_ssize_t i = 0; i < in.views; ++i) {
+    const Py_ssize_t at = i * in.points + k;
+    in.residuals[2 * at] = in.residuals[2 * at + 1] = in.distances[at] = kNaN;
+    in.used[k * in.views + i] = 0;
+  }
+}
+
+// Whether the views of a point disagree and one of them was dropped, so that it is solved again.
+bool drop_worst(const Arrays& in, Py_ssize_t k, uint8_t& dropped) {
+  if (in.status[k] != kOk) return false;
+  Py_ssize_t worst = -1, count = 0;
+  double most = -1.0;
+  for (Py_ssize_t i = 0; i < in.views; ++i) {
+    if (!in.used[k * in.views + i]) continue;
+    ++count;
+    const double off = in.distances[i * in.points + k];
+    if (off > most) most = off, worst = i;
+  }
+  if (count < 3) {
+    if (dropped) refuse(in, k, kInconsistent);
+    return false;
+  }
+  const Py_ssize_t row = std::min(count, in.limits - 1);
+  if (in.chi_square[k] <= in.most_chi_square[row] && most <= in.most_distance[row]) return false;
+  // Of three the liar cannot be told, and a minority does not outvote.
+  if (count == 3 || 2 * (dropped + 1) >= count + dropped) {
+    refuse(in, k, kInconsistent);
+    return false;
+  }
+  in.used[k * in.views + worst] = 0;
+  ++dropped;
+  return true;
+}
+
+struct Loops {
+  void (*sweep)(const Arrays&, const std::vector<Py_ssize_t>&);
+  void (*rays)(const RayArrays&);
+  void (*fit_mixture)(const MixtureArrays&);
+};
+
+// For so many points side by side; null pointers where the processor cannot.
+Loops loops_of(int lanes) {
+  if (lanes == 2) return {narrow::sweep, narrow::rays, narrow::fit_mixture};
+#if defined(__x86_64__)
+  __builtin_cpu_init();
+  if (lanes == 4 && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
+    return {avx2::sweep, avx2::rays, avx2::fit_mixture};
+  if (lanes == 8 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
+      __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq"))
+    return {avx512::sweep, avx512::rays, avx512::fit_mixture};
+#endif
+  return {};
+}
+
+Loops loops{};  // the widest, unless a test sets them
+
+void run(const Arrays& in) {
+  std::vector<Py_ssize_t> left(in.points);
+  for (Py_ssize_t k = 0; k < in.points; ++k) left[k] = k;
+  std::fill_n(in.used, in.views * in.points, 1);
+  std::vector<uint8_t> dropped(in.limits ? in.points : 0);
+  while (!left.empty()) {
+    loops.sweep(in, left);
+    if (!in.limits) break;
+    const auto again = [&](Py_ssize_t k) { return drop_worst(in, k, dropped[k]); };
+    left.erase(std::stable_partition(left.begin(), left.end(), again), left.end());
+  }
+}
+
+// --- Python -------------------------------------------------------------------------------------
+
+// The arrays that a function was called with, given back at the end, however it comes.
+class Arguments {
+ public:
+  Arguments(PyObject* const* given, Py_ssize_t count) : given_(given), left_(count) {}
+  ~Arguments() {
+    while (count_) PyBuffer_Release(&buffers_[--count_]);
+  }
+
+  // The next one, an array of this shape; nullptr with an exception set when it is another.
+  template <typename T>
+  T* next(std::initializer_list<Py_ssize_t> shape) {
+    const bool writable = !std::is_const<T>::value;
+    const Py_buffer* b = buffer(writable ? PyBUF_C_CONTIGUOUS | PyBUF_WRITABLE : PyBUF_C_CONTIGUOUS,
+                                shape, sizeof(T));
+    return b ? static_cast<T*>(b->buf) : nullptr;
+  }
+  Strided strided(std::initializer_list<Py_ssize_t> shape, Py_ssize_t item = sizeof(double)) {
+    Strided s{};
+    if (const Py_buffer* b = buffer(PyBUF_STRIDES, shape, item)) {
+      s.data = static_cast<const char*>(b->buf);
+      std::copy_n(b->strides, b->ndim, s.stride);
+    }
+    return s;
+  }
+  double number() {
+    if (!expect()) return 0.0;
+    const double value = PyFloat_AsDouble(given_[at_++]);
+    failed_ = failed_ || PyErr_Occurred();
+    return value;
+  }
+  // Length of an axis of an argument that is still to come.
+  Py_ssize_t length(int ahead, int axis) {
+    if (failed_ || at_ + ahead >= left_) return 0;
+    Py_buffer b;
+    if (PyObject_GetBuffer(given_[at_ + ahead], &b, PyBUF_STRIDES)) {
+      failed_ = true;
+      return 0;
+    }
+    const Py_ssize_t length = axis < b.ndim ? b.shape[axis] : 0;
+    PyBuffer_Release(&b);
+    return length;
+  }
+  // Whether all of them did, and no more are left.
+  bool good() {
+    if (!failed_ && at_ != left_) {
+      PyErr_Format(PyExc_TypeError, "%zd arguments expected, %zd given", at_, left_);
+      failed_ = true;
+    }
+    return !failed_;
+  }
+
+ private:
+  bool expect() {
+    if (failed_) return false;
+    if (at_ < left_) return true;
+    PyErr_Format(PyExc_TypeError, "more than %zd arguments expected", left_);
+    failed_ = true;
+    return false;
+  }
+  const Py_buffer* buffer(int flags, std::initializer_list<Py_ssize_t> shape, Py_ssize_t item) {
+    if (!expect()) return nullptr;
+    Py_buffer* b = &buffers_[count_];
+    failed_ = true;
+    if (PyObject_GetBuffer(given_[at_++], b, flags)) return nullptr;
+    ++count_;
+    if (b->ndim != static_cast<int>(shape.size()) || b->itemsize != item ||
+        !std::equal(shape.begin(), shape.end(), b->shape)) {
+      PyErr_Format(PyExc_ValueError, "argument %zd has a wrong shape or type", at_);
+      return nullptr;
+    }
+    failed_ = false;
+    return b;
+  }
+
+  PyObject* const* given_;
+  Py_ssize_t left_, at_ = 0;
+  Py_buffer buffers_[24];
+  int count_ = 0;
+  bool failed_ = false;
+};
+
+constexpr Py_ssize_t kPacked = sizeof(Camera) / sizeof(double);
+
+const char kTriangulateHelp[] =
+    "triangulate(cameras, pixels, covariances, weights, min_sine_squared, most_chi_square,\n"
+    "most_distance, points, point_covariances, residuals, distances, chi_square, root_mean_square,\n"
+    "used, status)\n\n"
+    "The inner loop of s3k_ros.geometry.triangulation.triangulate; the last eight are written.";
+
+PyObject* triangulate(PyObject*, PyObject* const* given, Py_ssize_t count) {
+  Arguments args(given, count);
+  Arrays in{};
+  const Py_ssize_t c = in.views = args.length(1, 0), n = in.points = args.length(1, 1);
+  in.limits = args.length(5, 0);
+  in.cameras = reinterpret_cast<const Camera*>(args.next<const double>({c, kPacked}));
+  in.pixels = args.strided({c, n, 2});
+  in.covariances = args.strided({c, n, 2, 2});
+  in.weights = args.strided({c, n});
+  in.min_sine_squared = args.number();
+  in.most_chi_square = args.next<const double>({in.limits});
+  in.most_distance = args.next<const double>({in.limits});
+  in.position = args.next<double>({n, 3});
+  in.covariance = args.next<double>({n, 3, 3});
+  in.residuals = args.next<double>({c, n, 2});
+  in.distances = args.next<double>({c, n});
+  in.chi_square = args.next<double>({n});
+  in.root_mean_square = args.next<double>({n});
+  in.used = args.next<uint8_t>({n, c});
+  in.status = args.next<uint8_t>({n});
+  if (!args.good()) return nullptr;
+  bool enough_memory = true;
+  PyThreadState* other_threads_run = PyEval_SaveThread();
+  try {
+    run(in);
+  } catch (const std::bad_alloc&) {
+    enough_memory = false;
+  }
+  PyEval_RestoreThread(other_threads_run);
+  if (!enough_memory) return PyErr_NoMemory();
+  Py_RETURN_NONE;
+}
+
+const char kRaysHelp[] =
+    "rays(cameras, pixels, directions)\n\nAs s3k_ros.geometry.camera.CameraStack.rays.";
+
+PyObject* rays(PyObject*, PyObject* const* given, Py_ssize_t count) {
+  Arguments args(given, count);
+  RayArrays in{};
+  const Py_ssize_t c = in.views = args.length(1, 0), n = in.points = args.length(1, 1);
+  in.cameras = reinterpret_cast<const Camera*>(args.next<const double>({c, kPacked}));
+  in.pixels = args.strided({c, n, 2});
+  in.rays = args.next<double>({c, n, 3});
+  if (!args.good()) return nullptr;
+  loops.rays(in);
+  Py_RETURN_NONE;
+}
+
+const char kMixtureHelp[] =
+    "fit_mixture(cameras, points, pixels, seen, precisions, loose, log_right, log_near, log_lost,\n"
+    "spans, gain, right, near, residuals, information, gradient, span)\n\n"
+    "The inner loop of s3k_ros.perception.mixture.fit_at; the last seven are written.";
+
+PyObject* fit_mixture(PyObject*, PyObject* const* given, Py_ssize_t count) {
+  Arguments args(given, count);
+  MixtureArrays in{};
+  const Py_ssize_t c = in.views = args.length(2, 0), n = in.points = args.length(2, 1);
+  in.cameras = reinterpret_cast<const Camera*>(args.next<const double>({c, kPacked}));
+  in.at = args.next<const double>({n, 3});
+  in.pixels = args.strided({c, n, 2});
+  in.seen = args.strided({c, n}, 1);
+  in.precisions = args.strided({c, n, 2, 2});
+  in.loose = args.next<const double>({c, 1});
+  in.log_right = args.strided({c, n});
+  in.log_near = args.strided({c, n});
+  in.log_lost = args.strided({c, n});
+  in.spans = args.next<const double>({c, 1});
+  in.gain = args.next<double>({n});
+  in.right = args.next<double>({c, n});
+  in.near = args.next<double>({c, n});
+  in.residuals = args.next<double>({c, n, 2});
+  in.information = args.next<double>({n, 3, 3});
+  in.gradient = args.next<double>({n, 3});
+  in.span = args.next<double>({n});
+  if (!args.good()) return nullptr;
+  loops.fit_mixture(in);
+  Py_RETURN_NONE;
+}
+
+PyObject* set_lanes(PyObject*, PyObject* argument) {
+  const long lanes = PyLong_AsLong(argument);
+  if (lanes == -1 && PyErr_Occurred()) return nullptr;
+  const Loops found = loops_of(static_cast<int>(lanes));
+  if (found.sweep) loops = found;
+  return PyBool_FromLong(found.sweep != nullptr);
+}
+
+using Fast = PyObject* (*)(PyObject*, PyObject* const*, Py_ssize_t);
+
+PyCFunction plain(Fast function) {
+  return reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(function));
+}
+
+PyMethodDef methods[] = {
+    {"triangulate", plain(triangulate), METH_FASTCALL, kTriangulateHelp},
+    {"rays", plain(rays), METH_FASTCALL, kRaysHelp},
+    {"fit_mixture", plain(fit_mixture), METH_FASTCALL, kMixtureHelp},
+    {"set_lanes", set_lanes, METH_O,
+     "Points side by side: 2, 4 or 8. False, and no change, where the processor cannot."},
+    {nullptr, nullptr, 0, nullptr}};
+PyModuleDef module = {PyModuleDef_HEAD_INIT, "_native", nullptr, 0, methods,
+                      nullptr, nullptr, nullptr, nullptr};
+
+}  // namespace
+
+PyMODINIT_FUNC PyInit__native() {
+  for (int lanes = 2; lanes <= 8; lanes *= 2)
+    if (const Loops wider = loops_of(lanes); wider.sweep) loops = wider;
+  return PyModule_Create(&module);
+}
