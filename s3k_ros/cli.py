@@ -56,6 +56,13 @@ COMMANDS = (
         "write the box or shoes as mesh files",
         "sim",
     ),
+    Command(("dataset", "import"), f"{TOOLS}.recordings", "recordings into a dataset", "train"),
+    Command(
+        ("dataset", "rig"),
+        f"{TOOLS}.recorded_rig",
+        "a recording's calibration as a rig file",
+        "train",
+    ),
     Command(("dataset", "info"), f"{TOOLS}.info", "what a dataset holds", "train"),
     Command(
         ("dataset", "view"), f"{TOOLS}.view", "contact sheet of a dataset, clicks drawn", "train"

@@ -95,6 +95,17 @@ class Recording:
         kinds = {number: schema.name for number, schema in summary.schemas.items()}
         return {c.topic: kinds.get(c.schema_id, "") for c in summary.channels.values()}
 
+    def count(self, topic: str) -> int | None:
+        """How many messages of a topic the index lists; None without one."""
+        if not self.finished:
+            return None
+        with self.path.open("rb") as file:
+            summary = make_reader(file).get_summary()
+        if summary is None or summary.statistics is None:
+            return None
+        counts = summary.statistics.channel_message_counts
+        return sum(counts.get(c.id, 0) for c in summary.channels.values() if c.topic == topic)
+
     def messages(self, wanted: Callable[[str], bool]) -> Iterator[RecordedMessage]:
         """The messages of some topics as CDR, in the order in which they were written.
 
