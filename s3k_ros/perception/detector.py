@@ -176,8 +176,8 @@ class KeypointDetector:
         """As `detect`, with ``count`` (at least 2) candidates a keypoint."""
         good = [i for i, image in enumerate(images) if image_status(image) == ViewStatus.OK]
         result: list[ViewPeaks | None] = [None] * len(images)
-        self._timings = StageTimings()
         if not good:
+            self._timings = StageTimings()
             return result
         usable = [np.asarray(images[i]) for i in good]
         for i, view in zip(good, self._detect_on_device(usable, count), strict=True):
