@@ -27,7 +27,7 @@ SOURCES = {
     "camera_rig": ["nodes/camera_rig.py", "ros/rig.py", "ros/rig_images.py"],
     "perception": [
         *("nodes/perception.py", "ros/detection.py", "ros/triangulation.py", "ros/calibration.py"),
-        *("ros/rig.py", "ros/rig_images.py"),
+        *("ros/rig.py", "ros/rig_images.py", "ros/topic_rig.py"),
     ],
     "rig_description": ["nodes/rig_description.py"],
     "grasp_server": ["nodes/grasp_server.py", "ros/grasp_inputs.py"],
