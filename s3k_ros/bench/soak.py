@@ -13,6 +13,9 @@ damaged, triggers are missed or stop for a while, and the consumer is busy.
 - Accounting: the fake cameras know what became of every frame. Each that arrived must have been
   delivered or dropped for a reason, each that did not be missed for the right one. Nobody can
   know of those at the ends of a stream.
+
+With ``--emulated`` the cameras are pylon's, with real pylon code underneath and a software trigger.
+They have fewer faults, and do not know what became of their frames.
 """
 
 from __future__ import annotations
@@ -29,8 +32,8 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from s3k_ros.bench.camera_faults import Faults
-from s3k_ros.cameras.fake import FakeBus, FakeCamera
+from s3k_ros.bench.camera_faults import EmulatedBus, EmulatedFaults, FakeFaults, serials
+from s3k_ros.cameras.fake import FakeBus, FakeCamera, FakeTally
 from s3k_ros.cameras.host import Claims
 from s3k_ros.cameras.port import CameraState, CameraStatistics, FrameSet, Reason
 from s3k_ros.cameras.rig import DeviceRig
@@ -56,6 +59,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--width", type=int, default=1280, help="px")
     parser.add_argument("--height", type=int, default=960, help="px")
     parser.add_argument("--fault-every", type=float, default=3.0, help="seconds, mean")
+    parser.add_argument("--emulated", action="store_true", help="pylon's emulated cameras")
     parser.add_argument("--model", type=Path, help="also detect keypoints with this model")
     parser.add_argument("--seed", type=int, default=0)
 
@@ -111,18 +115,17 @@ class Soak:
 
     def __init__(self, args: argparse.Namespace) -> None:
         self._args = args
-        self._bus = FakeBus(
-            [
-                FakeCamera(
-                    f"soak{os.getpid()}_{i}", user_id=f"camera{i}",
-                    width=args.width, height=args.height,
-                    drift_ppm=30.0 * i - 45.0, clock_outliers=0.05, loss=0.002,
-                )
-                for i in range(args.cameras)
-            ],
-            seed=args.seed,
-        )  # fmt: skip
-        self._faults = Faults(self._bus, args.fault_every, args.seed)
+        self._names = tuple(f"camera{i}" for i in range(args.cameras))
+        self._fakes = [] if args.emulated else [_fake(args, i) for i in range(args.cameras)]
+        self._trigger = TriggerParameters(mode="software" if args.emulated else "line")
+        self._bus: FakeBus | EmulatedBus
+        self._faults: FakeFaults | EmulatedFaults
+        if args.emulated:
+            self._bus = EmulatedBus(args.cameras, self._trigger)
+            self._faults = EmulatedFaults(self._bus, args.fault_every, args.seed)
+        else:
+            self._bus = FakeBus(self._fakes, seed=args.seed)
+            self._faults = FakeFaults(self._bus, args.fault_every, args.seed)
         self._look = _detector(args.model, args.cameras) if args.model else _glance
         self._events: collections.Counter[str] = collections.Counter()
         warm_up_s = min(WARM_UP_S, WARM_UP_SHARE * 60.0 * args.minutes)
@@ -132,11 +135,14 @@ class Soak:
 
     def rig(self, folder: Path) -> DeviceRig:
         """The rig of these cameras, closed."""
-        names = tuple(camera.user_id for camera in self._bus.cameras)
+        args = self._args
+        devices = serials(args.cameras) if args.emulated else self._names
         return DeviceRig(
-            CameraRigParameters(cameras=names),
-            CameraSettings(frame_rate_hz=self._args.rate),
-            TriggerParameters(mode="line"),
+            CameraRigParameters(cameras=self._names, devices=devices),
+            CameraSettings(
+                frame_rate_hz=args.rate, region_width=args.width, region_height=args.height
+            ),
+            self._trigger,
             self._bus,
             claims=Claims(folder),
         )
@@ -166,13 +172,14 @@ class Soak:
         """Whether sets must come: enough cameras work, and the rig has taken them back."""
         cameras = rig.statistics().cameras
         working = sum(
-            self._faults.works(camera) and cameras[camera.user_id].state is CameraState.STREAMING
-            for camera in self._bus.cameras
+            self._faults.works(i) and cameras[name].state is CameraState.STREAMING
+            for i, name in enumerate(self._names)
         )
         return working >= ENOUGH_CAMERAS
 
     def _take(self, found: FrameSet) -> None:
-        self.mispaired += len({int(f.image.flat[0]) for f in found.frames.values()}) != 1
+        if self._fakes:  # the trigger's number is their grey value
+            self.mispaired += len({int(f.image.flat[0]) for f in found.frames.values()}) != 1
         self._look(found)
 
     def figures(self, rig: DeviceRig) -> dict[str, Any]:
@@ -180,7 +187,7 @@ class Soak:
         counts = rig.statistics()
         cameras = counts.cameras.values()
         return {
-            "cameras": self._args.cameras,
+            "cameras": f"{self._args.cameras} {'emulated' if self._args.emulated else 'fake'}",
             "image_px": [self._args.width, self._args.height],
             "rate_hz": self._args.rate,
             "minutes": self._args.minutes,
@@ -194,24 +201,33 @@ class Soak:
             "frames_delivered": sum(c.delivered for c in cameras),
             "frames_dropped": _by_reason(c.dropped for c in cameras),
             "frames_missed": _by_reason(c.missed for c in cameras),
-            "frames_cut_off_with_a_stream": sum(c.tally.cut for c in self._bus.cameras),
+            "frames_cut_off_with_a_stream": sum(c.tally.cut for c in self._fakes),
             "stream_restarts": sum(c.restarts for c in cameras),
             "connections": sum(c.connections for c in cameras),
             "frames_unaccounted": _sum(
-                unaccounted(camera, counts.cameras[camera.user_id]) for camera in self._bus.cameras
+                unaccounted(counts.cameras[name], self._fakes[i].tally if self._fakes else None)
+                for i, name in enumerate(self._names)
             ),
             "memory_mib": self.memory.figures(),
         }
 
 
-def unaccounted(camera: FakeCamera, counts: CameraStatistics) -> dict[str, int]:
-    """By how many frames a rig's counts miss what the camera knows, after the rig has stopped."""
-    truth = camera.tally
+def _fake(args: argparse.Namespace, number: int) -> FakeCamera:
+    return FakeCamera(
+        f"camera{number}", width=args.width, height=args.height, drift_ppm=30.0 * number - 45.0,
+        clock_outliers=0.05, loss=0.002,
+    )  # fmt: skip
+
+
+def unaccounted(counts: CameraStatistics, truth: FakeTally | None) -> dict[str, int]:
+    """By how many frames a rig's counts miss what a camera knows, after the rig has stopped."""
+    dropped = sum(counts.dropped.values())
+    fates = {"delivered_or_dropped": abs(counts.received - counts.delivered - dropped)}
+    if truth is None:
+        return fates
     return {
+        **fates,
         "received": abs(truth.sent - counts.received),
-        "delivered_or_dropped": abs(
-            counts.received - counts.delivered - sum(counts.dropped.values())
-        ),
         "damaged": abs(truth.damaged - counts.missed.get(Reason.FAILED, 0)),
         "lost": abs(truth.lost - counts.missed.get(Reason.LOST, 0)),
     }

@@ -79,7 +79,8 @@ class CameraLink:
         self.role = role
         self.settings = settings
         self.ticks = TickClock()
-        self.epoch = 0
+        # They change with every stream; the epoch also when the clock is found to have jumped.
+        self.epoch = self.stream = 0
         self.connections = self.restarts = 0
         self.device: CameraDevice | None = None
         self.streaming = False
@@ -232,6 +233,7 @@ class CameraLink:
         if raw.tick <= self._last_tick:
             self.ticks.restart()
             self.epoch += 1
+            self.stream += 1
         self._last_tick = raw.tick
         if not self._readable and self.device:
             self.ticks.add_arrival(raw.tick, received_ns - self.device.delay_ns)
@@ -338,6 +340,7 @@ class CameraLink:
     def _begin(self, device: CameraDevice) -> None:
         device.start()
         self.epoch += 1
+        self.stream += 1
         self._last_tick, self._trigger_ns = -1, None
 
     def _stop_stream(self) -> None:

@@ -41,13 +41,14 @@ class Arrival(Generic[T]):
 
     Attributes:
         camera: name.
-        epoch: counts the camera's streams; counter and clock start anew with each.
+        epoch: changes when the camera's clock starts anew, with every stream at least.
         counter: the camera's frame counter.
         time_ns: exposure, on a clock that never jumps.
         error_ns: bound of its error.
         device_ns: exposure on the camera's own clock; None when it has none.
         received_ns: when it came, on the clock of ``time_ns``.
         payload: the image.
+        stream: counts the camera's streams; the counter starts anew with each. None: as the epoch.
     """
 
     camera: str
@@ -58,6 +59,7 @@ class Arrival(Generic[T]):
     device_ns: int | None
     received_ns: int
     payload: T
+    stream: int | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,6 +96,7 @@ class _Camera:
     alive: bool = False
     why_not: Reason = Reason.ABSENT
     epoch: int = -1
+    stream: int = -1
     counter: int = -1
     # Times and counters of its newest frames, in order.
     recent: collections.deque[tuple[int, int]] = dataclasses.field(
@@ -158,18 +161,20 @@ class Pairing(Generic[T]):
         self._cameras[camera].alive = alive
         self._cameras[camera].why_not = why_not
 
-    def failed(self, camera: str, epoch: int, counter: int | None) -> None:
+    def failed(
+        self, camera: str, epoch: int, counter: int | None, stream: int | None = None
+    ) -> None:
         """A frame of this camera arrived damaged; its counter, if that much is known."""
         state = self._cameras[camera]
         self.missed[camera, Reason.FAILED] += 1
         if counter is None:
             state.failed_unknown += 1
-        elif self._count(camera, epoch, counter):
+        elif self._count(camera, epoch, counter, stream):
             state.failed_counter = counter
 
-    def undated(self, camera: str, epoch: int, counter: int) -> None:
+    def undated(self, camera: str, epoch: int, counter: int, stream: int | None = None) -> None:
         """A frame of this camera came without a time: it is not lost, but joins no set."""
-        self._count(camera, epoch, counter)
+        self._count(camera, epoch, counter, stream)
 
     def add(self, arrival: Arrival[T]) -> list[Paired[T] | Refused[T]]:
         """Takes a frame; returns what it decides: closed sets in order, and refused frames."""
@@ -198,18 +203,20 @@ class Pairing(Generic[T]):
 
     def _note(self, arrival: Arrival[T]) -> Reason | None:
         """Follows a camera's counter; refuses a frame that comes twice."""
-        if not self._count(arrival.camera, arrival.epoch, arrival.counter):
+        if not self._count(arrival.camera, arrival.epoch, arrival.counter, arrival.stream):
             return Reason.LATE
         self._cameras[arrival.camera].recent.append((arrival.time_ns, arrival.counter))
         return None
 
-    def _count(self, name: str, epoch: int, counter: int) -> bool:
+    def _count(self, name: str, epoch: int, counter: int, stream: int | None) -> bool:
         """Takes a camera's next counter and notes gaps; False when it is no later one."""
         camera = self._cameras[name]
+        stream = epoch if stream is None else stream
         if epoch != camera.epoch:
             camera.epoch, camera.offset, camera.paired_device_ns = epoch, None, None
-            camera.failed_counter = -1
             camera.recent.clear()
+        if stream != camera.stream:
+            camera.stream, camera.failed_counter = stream, -1
         elif counter <= camera.counter:
             return False
         else:

@@ -97,9 +97,10 @@ class DeviceRig:
         }
         rate_hz = settings.frame_rate_hz
         self._controls = Controls(self._links, trigger.mode, rate_hz, self._on_rate)
-        driver = source if trigger.mode == "camera" else ""
+        # With an external line nobody knows whether there is a trigger at all.
+        drivers = {"camera": (source,), "line": ()}.get(trigger.mode, names)
         self._common = CommonClock() if trigger.mode == "ptp" else None
-        self._watch = Watch(parameters.silence_s, rate_hz, parameters.restart_silent_s, driver)
+        self._watch = Watch(parameters.silence_s, rate_hz, parameters.restart_silent_s, drivers)
         self._pairing = self._make_pairing()
         self._forget()
         self._threads: list[Trigger | _Keeper] = []
@@ -260,7 +261,7 @@ class DeviceRig:
             self._watch.heard(link.name, received_ns)
             if not raw.intact:
                 link.answered()
-                self._pairing.failed(link.name, link.epoch, raw.counter)
+                self._pairing.failed(link.name, link.epoch, raw.counter, link.stream)
                 if self._watch.failure_is_news(link.name, received_ns):
                     text = "frames arrive damaged: link, cable or bandwidth"
                     self.on_event(EventKind.FRAMES_FAILED, link.name, text)
@@ -269,13 +270,13 @@ class DeviceRig:
             time = self._stamp(link, raw, received_ns)
             if time is None or raw.counter is None:
                 if raw.counter is not None:
-                    self._pairing.undated(link.name, link.epoch, raw.counter)
+                    self._pairing.undated(link.name, link.epoch, raw.counter, link.stream)
                 self._tally.dropped(link.name, Reason.CLOCK)
                 return
             device_ns = None if raw.tick is None else round(raw.tick * link.ticks.tick_ns)
             arrival = Arrival(
                 link.name, link.epoch, raw.counter, time.ns, time.error_ns, device_ns,
-                received_ns, raw,
+                received_ns, raw, link.stream,
             )  # fmt: skip
             self._revive(received_ns)
             self._take(self._pairing.add(arrival))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from s3k_ros.cameras.host import HostClock
 from s3k_ros.cameras.port import EventKind
@@ -25,15 +25,20 @@ class Watch:
         silence_s: a camera that sends nothing for this long is silent.
         rate_hz: rate of the trigger.
         restart_s: the stream of a camera that stays silent is begun anew this often; 0: never.
-        driver: the camera that triggers the others, if there is one.
+        drivers: cameras that should send whatever others do: nobody but the host, or none but they
+            themselves trigger them.
     """
 
     def __init__(
-        self, silence_s: float, rate_hz: float, restart_s: float = 0.0, driver: str = ""
+        self,
+        silence_s: float,
+        rate_hz: float,
+        restart_s: float = 0.0,
+        drivers: Collection[str] = (),
     ) -> None:
         self._silence_s = silence_s
         self._restart_ns = round(1e9 * restart_s)
-        self._driver = driver
+        self._drivers = frozenset(drivers)
         # When the stream of a camera was last begun anew, while it is silent.
         self._restarted: dict[str, int] = {}
         self.set_rate(rate_hz)
@@ -101,11 +106,11 @@ class Watch:
     def due_for_restart(self, now_ns: int) -> list[tuple[str, bool]]:
         """Cameras whose stream is to be begun anew now, and whether it is the first time.
 
-        Those that are silent while others send; when nobody sends, the one that drives the rest.
+        Those that are silent while others send; when nobody sends, those that should anyway.
         """
         if not self._restart_ns:
             return []
-        silent = {self._driver} & self._heard.keys() if self._stopped else self._silent
+        silent = self._drivers & self._heard.keys() if self._stopped else self._silent
         due = []
         for camera in sorted(silent):
             before = self._restarted.get(camera)

@@ -145,8 +145,9 @@ class CameraRigParameters(Parameters):
         "trigger has stopped.", unit="s", low=0.05, high=60.0, read_only=True,
     )  # fmt: skip
     restart_silent_s: float = param(
-        5.0, "A camera that stays silent for this long while others send has its stream begun "
-        "anew, and again each time; 0: never.", unit="s", low=0.0, high=3600.0, read_only=True,
+        5.0, "A camera that stays silent for this long while others send (without a line: in any "
+        "case) has its stream begun anew, and again each time; 0: never.",
+        unit="s", low=0.0, high=3600.0, read_only=True,
     )  # fmt: skip
     reconnect_s: float = param(
         1.0, "Time between two attempts to find a camera that is missing.",

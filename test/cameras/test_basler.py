@@ -71,10 +71,10 @@ def test_an_emulated_camera_that_ceased_to_acquire_has_its_stream_begun_anew(
     bench.rig.start()
     take(bench.rig, lambda s: s.complete)
     bench.features(bench.victim).execute("AcquisitionStop")  # behind pylon's back
-    assert await_event(bench.rig, EventKind.STREAM_RESTARTED).camera == bench.victim
     assert await_event(bench.rig, EventKind.CAMERA_HEARD).camera == bench.victim
     take(bench.rig, lambda s: s.complete)
-    assert bench.rig.statistics().cameras[bench.victim].connections == 1
+    counts = bench.rig.statistics().cameras[bench.victim]
+    assert (counts.restarts > 0, counts.connections) == (True, 1)
 
 
 def test_one_emulated_camera_drives_the_line_of_the_others(emulated: Any) -> None:

@@ -159,11 +159,10 @@ def test_a_camera_that_is_stuck_has_its_stream_begun_anew(tmp_path: Path) -> Non
     rig = run(bench)
     take(rig, lambda s: s.complete)
     bench.bus.cameras[-1].stuck = True
-    assert await_event(rig, EventKind.STREAM_RESTARTED).camera == bench.victim
     assert await_event(rig, EventKind.CAMERA_HEARD).camera == bench.victim
     assert len(greys(take(rig, lambda s: s.complete))) == 1
     counts = rig.statistics().cameras
-    assert [counts[name].restarts for name in NAMES] == [0, 0, 0, 1]
+    assert [counts[name].restarts > 0 for name in NAMES] == [False, False, False, True]
     assert counts[bench.victim].connections == 1
     rig.close()
 
@@ -185,13 +184,40 @@ def test_restarts_of_a_camera_without_trigger_go_on_and_delay_nobody(tmp_path: P
     rig.close()
 
 
+def test_cameras_that_are_all_stuck_are_restarted_when_the_host_triggers(tmp_path: Path) -> None:
+    bench = FakeBench(tmp_path, "software", silence_s=0.3, restart_silent_s=0.4)
+    rig = run(bench)
+    take(rig, lambda s: s.complete)
+    for camera in bench.bus.cameras:
+        camera.stuck = True
+    await_event(rig, EventKind.TRIGGER_RESUMED)
+    take(rig, lambda s: s.complete)
+    assert all(c.restarts for c in rig.statistics().cameras.values())
+    rig.close()
+
+
+def test_a_stopped_line_is_no_reason_to_restart_anybody(tmp_path: Path) -> None:
+    bench = FakeBench(tmp_path, "line", silence_s=0.2, restart_silent_s=0.2)
+    rig = run(bench)
+    take(rig, lambda s: s.complete)
+    bench.set_line(False)
+    await_event(rig, EventKind.TRIGGER_STOPPED)
+    while rig.next_set(0.8) is not None:
+        pass
+    restarts = [c.restarts for c in rig.statistics().cameras.values()]
+    assert rig.next_set(0.8) is None
+    assert [c.restarts for c in rig.statistics().cameras.values()] == restarts
+    bench.set_line(True)
+    take(rig, lambda s: s.complete)
+    rig.close()
+
+
 def test_a_stuck_camera_that_drives_the_others_is_restarted(tmp_path: Path) -> None:
     bench = FakeBench(tmp_path, "camera", silence_s=0.3, restart_silent_s=0.4)
     rig = run(bench)
     take(rig, lambda s: s.complete)
     for camera in bench.bus.cameras:  # its output drives them: all fall silent
         camera.stuck = True
-    await_event(rig, EventKind.TRIGGER_STOPPED)
     assert await_event(rig, EventKind.STREAM_RESTARTED).camera == NAMES[0]
     rig.close()
 

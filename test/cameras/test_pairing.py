@@ -253,6 +253,19 @@ def test_a_frame_without_a_time_is_not_counted_as_lost() -> None:
     assert not +pairing.missed
 
 
+def test_a_loss_is_counted_also_when_the_clock_begins_anew_in_between() -> None:
+    pairing = make_pairing(World(cameras=1))
+    time = 1000 * PERIOD
+    pairing.add(Arrival("cam0", 4, 7, time, 0, 0, time, 0, stream=2))
+    later = time + 3 * PERIOD
+    pairing.add(Arrival("cam0", 5, 10, later, 0, 0, later, 3, stream=2))
+    assert pairing.missed["cam0", Reason.LOST] == 2
+    # With a new stream the counter is another one.
+    later += 5 * PERIOD
+    pairing.add(Arrival("cam0", 6, 3, later, 0, 0, later, 8, stream=3))
+    assert pairing.missed["cam0", Reason.LOST] == 2
+
+
 def test_flush_refuses_what_waits_and_forgets_the_times() -> None:
     pairing = make_pairing(World(cameras=2))
     time = 1000 * PERIOD
