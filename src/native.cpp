@@ -85,6 +85,7 @@ namespace narrow {
 #include "lanes.h"
 #include "triangulation.h"
 #include "mixture.h"
+#include "dense.h"
 }
 #undef TARGET
 #undef LANES
@@ -96,6 +97,7 @@ namespace avx2 {
 #include "lanes.h"
 #include "triangulation.h"
 #include "mixture.h"
+#include "dense.h"
 }
 #undef TARGET
 #undef LANES
@@ -106,6 +108,7 @@ namespace avx512 {
 #include "lanes.h"
 #include "triangulation.h"
 #include "mixture.h"
+#include "dense.h"
 }
 #undef TARGET
 #undef LANES
@@ -155,18 +158,27 @@ struct Loops {
   void (*sweep)(const Arrays&, const std::vector<Py_ssize_t>&);
   void (*rays)(const RayArrays&);
   void (*fit_mixture)(const MixtureArrays&);
+  bool (*factorise)(double*, Py_ssize_t, double*);
+  void (*solve_factorised)(const double*, Py_ssize_t, double*);
+  void (*inverse_blocks)(const double*, Py_ssize_t, double*, double*);
 };
+
+#define LOOPS_OF(width)                                                              \
+  {                                                                                  \
+    width::sweep, width::rays, width::fit_mixture, width::factorise,                 \
+        width::solve_factorised, width::inverse_blocks                               \
+  }
 
 // For so many points side by side; null pointers where the processor cannot.
 Loops loops_of(int lanes) {
-  if (lanes == 2) return {narrow::sweep, narrow::rays, narrow::fit_mixture};
+  if (lanes == 2) return LOOPS_OF(narrow);
 #if defined(__x86_64__)
   __builtin_cpu_init();
   if (lanes == 4 && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
-    return {avx2::sweep, avx2::rays, avx2::fit_mixture};
+    return LOOPS_OF(avx2);
   if (lanes == 8 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
       __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq"))
-    return {avx512::sweep, avx512::rays, avx512::fit_mixture};
+    return LOOPS_OF(avx512);
 #endif
   return {};
 }
@@ -364,6 +376,39 @@ PyObject* set_lanes(PyObject*, PyObject* argument) {
   return PyBool_FromLong(found.sweep != nullptr);
 }
 
+const char kSolveHelp[] =
+    "solve_positive(matrix, vector)\n\nThe solution of a symmetric positive definite system in place "
+    "of the vector (n,), the\nlower Cholesky factor in place of the matrix (n, n). False where there "
+    "is none.";
+
+PyObject* solve_positive(PyObject*, PyObject* const* given, Py_ssize_t count) {
+  Arguments args(given, count);
+  const Py_ssize_t n = args.length(1, 0);
+  double* matrix = args.next<double>({n, n});
+  double* vector = args.next<double>({n});
+  if (!args.good()) return nullptr;
+  std::vector<double> column(n);
+  const bool solved = loops.factorise(matrix, n, column.data());
+  if (solved) loops.solve_factorised(matrix, n, vector);
+  return PyBool_FromLong(solved);
+}
+
+const char kInverseHelp[] =
+    "inverse_blocks(factor, blocks)\n\nThe blocks (n / 3, 3, 3) on the diagonal of the inverse of a "
+    "matrix, from its factor (n, n).";
+
+PyObject* inverse_blocks(PyObject*, PyObject* const* given, Py_ssize_t count) {
+  Arguments args(given, count);
+  const Py_ssize_t blocks = args.length(1, 0), n = 3 * blocks;
+  const double* factor = args.next<const double>({n, n});
+  double* out = args.next<double>({blocks, 3, 3});
+  if (!args.good()) return nullptr;
+  std::vector<double> inverse(n * n);
+  std::fill_n(out, 9 * blocks, 0.0);
+  loops.inverse_blocks(factor, n, inverse.data(), out);
+  Py_RETURN_NONE;
+}
+
 using Fast = PyObject* (*)(PyObject*, PyObject* const*, Py_ssize_t);
 
 PyCFunction plain(Fast function) {
@@ -374,6 +419,8 @@ PyMethodDef methods[] = {
     {"triangulate", plain(triangulate), METH_FASTCALL, kTriangulateHelp},
     {"rays", plain(rays), METH_FASTCALL, kRaysHelp},
     {"fit_mixture", plain(fit_mixture), METH_FASTCALL, kMixtureHelp},
+    {"solve_positive", plain(solve_positive), METH_FASTCALL, kSolveHelp},
+    {"inverse_blocks", plain(inverse_blocks), METH_FASTCALL, kInverseHelp},
     {"set_lanes", set_lanes, METH_O,
      "Points side by side: 2, 4 or 8. False, and no change, where the processor cannot."},
     {nullptr, nullptr, 0, nullptr}};

@@ -17,6 +17,7 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
+from s3k_ros.geometry import _native
 from s3k_ros.geometry.camera import CameraStack
 from s3k_ros.geometry.triangulation import intersect_rays
 from s3k_ros.perception.mixture import Fit, Mixture, fit_at
@@ -248,14 +249,17 @@ def _refine_jointly(
     fit = fit_at(stack, points, mixture)
     information, gradient = _joint(fit, shape)
     for _ in range(_ROUNDS):
-        step = np.linalg.solve(information, gradient).reshape(count, 3)
+        # Positive definite by the views' prior. The gradient becomes the step.
+        _native.solve_positive(information, gradient)
+        step = gradient.reshape(count, 3)
         fit = fit_at(stack, fit.points + step, mixture)
         information, gradient = _joint(fit, shape)
         if np.abs(step).max() < _STEP_TOLERANCE_M:
             break
-    rows = np.arange(count)
-    inverse = np.linalg.inv(information).reshape(count, 3, count, 3)
-    return fit, np.asarray(inverse[rows, :, rows, :])
+    _native.solve_positive(information, gradient)
+    covariances = np.empty((count, 3, 3))
+    _native.inverse_blocks(information, covariances)
+    return fit, covariances
 
 
 def _joint(fit: Fit, shape: Shape) -> tuple[Array, Array]:
@@ -263,6 +267,6 @@ def _joint(fit: Fit, shape: Shape) -> tuple[Array, Array]:
     count = len(fit.points)
     rows = np.arange(count)
     information, gradient = shape.gradient(fit.points)
-    # A view: the diagonal blocks of the information change in place.
-    information.reshape(count, 3, count, 3)[rows, :, rows, :] += fit.damped
-    return information, gradient + fit.gradient.ravel()
+    information[rows, rows] += fit.damped
+    flat = information.swapaxes(1, 2).reshape(3 * count, 3 * count)
+    return flat, (gradient + fit.gradient).ravel()

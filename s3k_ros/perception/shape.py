@@ -77,19 +77,22 @@ class Shape:
         return Links(points[other], covariances[other], distance, spread)
 
     def gradient(self, points: Array) -> tuple[Array, Array]:
-        """Information (3 K, 3 K) and gradient (3 K,) of the distances at points (K, 3)."""
+        """Information (K, K, 3, 3) in blocks and gradient (K, 3), at points (K, 3)."""
         count = len(points)
         distance, direction = _polar(points[self.first] - points[self.second])
         known = np.isfinite(distance)
         residual = np.where(known, self.distance - distance, 0.0)
         direction = np.where(known[:, np.newaxis], direction, 0.0)
         weight = _weight(_log_right(residual, self.spread**2), self.spread**2)
-        rows = np.arange(len(self))
-        jacobian = np.zeros((len(self), count, 3))
-        jacobian[rows, self.first] = direction
-        jacobian[rows, self.second] = -direction
-        flat = jacobian.reshape(len(self), 3 * count)
-        return flat.T @ (weight[:, np.newaxis] * flat), flat.T @ (weight * residual)
+        scaled = weight[:, np.newaxis] * direction
+        blocks = scaled[:, :, np.newaxis] * direction[:, np.newaxis]
+        pull = scaled * residual[:, np.newaxis]
+        information, gradient = np.zeros((count, count, 3, 3)), np.zeros((count, 3))
+        for one, other, sign in ((self.first, self.second, 1.0), (self.second, self.first, -1.0)):
+            np.add.at(information, (one, one), blocks)
+            np.subtract.at(information, (one, other), blocks)
+            np.add.at(gradient, one, sign * pull)
+        return information, gradient
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
