@@ -13,6 +13,7 @@ agree with each other and not with the rest, the camera's clock has jumped: the 
 from __future__ import annotations
 
 import dataclasses
+import math
 
 import numpy as np
 from numpy.typing import NDArray
@@ -172,7 +173,7 @@ class _Fit:
         reference: the newest sample; times are relative to it.
         offset_ns: of the line at the reference.
         drift: rate of the host's clock against the camera's, minus one.
-        covariance: (2, 2) of offset and drift.
+        covariance: (2, 2) of offset and drift, as numbers: every frame asks for its error.
         narrowest_ns: smallest half width: an error that no number of samples averages out.
         samples: how many.
     """
@@ -180,14 +181,14 @@ class _Fit:
     reference: _Sample
     offset_ns: float
     drift: float
-    covariance: Array
+    covariance: tuple[tuple[float, float], tuple[float, float]]
     narrowest_ns: float
     samples: int
 
     @property
     def drift_sigma(self) -> float:
         """Standard deviation of the drift."""
-        return float(np.sqrt(self.covariance[1, 1]))
+        return math.sqrt(self.covariance[1][1])
 
     def to_host(self, tick: int, tick_ns: float) -> HostTime:
         """The line at a tick."""
@@ -197,9 +198,9 @@ class _Fit:
 
     def error_ns(self, elapsed: float) -> int:
         """Bound of the error: three sigma and the narrowest half width."""
-        row = np.array([1.0, elapsed])
-        sigma = float(np.sqrt(max(row @ self.covariance @ row, 0.0)))
-        return round(3.0 * sigma + self.narrowest_ns)
+        (offset, both), (_, drift) = self.covariance
+        variance = offset + elapsed * (2.0 * both + elapsed * drift)
+        return round(3.0 * math.sqrt(max(variance, 0.0)) + self.narrowest_ns)
 
 
 def _fit_line(reference: _Sample, elapsed: Array, host: Array, half_widths: Array) -> _Fit:
@@ -209,9 +210,9 @@ def _fit_line(reference: _Sample, elapsed: Array, host: Array, half_widths: Arra
     design = np.column_stack([np.ones_like(elapsed), elapsed])
     solution, covariance = _robust(design, host - elapsed, sigma)
     narrowest = float(half_widths.min())
-    return _Fit(
-        reference, float(solution[0]), float(solution[1]), covariance, narrowest, len(elapsed)
-    )
+    (a, b), (c, d) = covariance.tolist()
+    offset, drift = solution.tolist()
+    return _Fit(reference, offset, drift, ((a, b), (c, d)), narrowest, len(elapsed))
 
 
 def _robust(design: Array, target: Array, sigma: Array) -> tuple[Array, Array]:

@@ -221,7 +221,8 @@ class Pairing(Generic[T]):
             return False
         else:
             lost = counter - camera.counter - 1 - camera.failed_unknown
-            self.missed[name, Reason.LOST] += max(lost, 0)
+            if lost > 0:
+                self.missed[name, Reason.LOST] += lost
         camera.counter, camera.failed_unknown = counter, 0
         return True
 
