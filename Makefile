@@ -10,7 +10,7 @@ REPORT := out/demo/report.json
 # Processes that were killed leave their shared memory behind; what is in use stays untouched.
 CLEAN_SHM := $(RUN) env -u PYTHONSAFEPATH fastdds shm clean > /dev/null 2>&1 || true
 
-.PHONY: demo test check setup setup-train lock clean
+.PHONY: demo test check setup setup-train setup-bench lock clean
 
 ## make demo [SEED=n] [TRIALS=n]: the simulated cell sees, locates and grasps; exit 0 when it holds
 demo: setup
@@ -31,18 +31,22 @@ check: setup
 	$(RUN) ruff check .
 	$(RUN) mypy
 
-## make setup: .venv alone; make setup-train: .venv-train too
+## make setup: .venv alone; make setup-train: .venv-train too; make setup-bench: peers of s3k bench
 setup:
 	@$(SETUP)
 
 setup-train:
 	@$(SETUP) --train
 
+setup-bench:
+	@$(SETUP) --bench
+
 ## make lock: writes the locks anew after a change of requirements/*.in; needs uv (pip install uv)
 LOCK := uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate
 lock:
 	$(LOCK) -o requirements/build-lock.txt requirements/build.in
-	$(LOCK) -o requirements/lock.txt requirements/*.in
+	$(LOCK) -o requirements/lock.txt $(filter-out requirements/bench.in,$(wildcard requirements/*.in))
+	$(LOCK) --no-deps -o requirements/bench-lock.txt requirements/bench.in
 
 ## make clean: removes everything that make made
 clean:

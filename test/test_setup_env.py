@@ -93,7 +93,7 @@ def test_nothing_of_debian_is_missing_here(setup_env):
 
 
 def test_every_locked_file_has_a_hash_and_no_host_is_named():
-    for name in ("lock.txt", "build-lock.txt"):
+    for name in ("lock.txt", "build-lock.txt", "bench-lock.txt"):
         text = (ROOT / "requirements" / name).read_text()
         assert "://" not in text and "index-url" not in text
         blocks = re.split(r"\n(?=\S)", text.strip())

@@ -30,6 +30,7 @@ LOG = VENV / "setup.log"
 LOCK = ROOT / "requirements" / "lock.txt"
 BUILD_LOCK = ROOT / "requirements" / "build-lock.txt"
 TORCH = ROOT / "requirements" / "torch.txt"
+BENCH_LOCK = ROOT / "requirements" / "bench-lock.txt"
 BUILD_FILES = ("CMakeLists.txt", "package.xml")
 SUPPORTED = ((3, 11), (3, 12))
 
@@ -415,6 +416,14 @@ def make_train_venv() -> None:
     run_logged([*pip, "-r", str(TORCH)], environment)
 
 
+def install_bench_packages() -> None:
+    """Installs what `s3k bench` measures against into `.venv`, each file checked by its hash."""
+    say("peers of the benchmarks")
+    pip = [str(VENV / "bin/python"), "-m", "pip", "install", "--disable-pip-version-check"]
+    locked = ["--no-deps", "--require-hashes", "--only-binary", ":all:", "-r", str(BENCH_LOCK)]
+    run_logged([*pip, *locked], base_environment())
+
+
 # --- putting it together ------------------------------------------------------------------------
 
 
@@ -440,7 +449,7 @@ def only_one() -> Iterator[None]:
         yield
 
 
-def ensure(train: bool) -> None:
+def ensure(train: bool, bench: bool) -> None:
     """Brings the environment up to date with the files of the repository."""
     stamps = read_stamps()
     # A virtual environment holds absolute paths: one that was moved has to be made again.
@@ -466,17 +475,22 @@ def ensure(train: bool) -> None:
     if train and (stamps.get("train") != torch or not TRAIN_VENV.exists()):
         make_train_venv()
         write_stamp(train=torch)
+    peers = digest([BENCH_LOCK])
+    if bench and stamps.get("bench") != peers:
+        install_bench_packages()
+        write_stamp(bench=peers)
 
 
 def main() -> int:
     """Parses the command line and sets up; returns the exit code."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--train", action="store_true", help="also .venv-train, with PyTorch")
+    parser.add_argument("--bench", action="store_true", help="also the peers of the benchmarks")
     arguments = parser.parse_args()
     started = time.monotonic()
     try:
         with only_one():
-            ensure(arguments.train)
+            ensure(arguments.train, arguments.bench)
     except SetupError as error:
         print(f"[setup] {error}", file=sys.stderr)
         return 1

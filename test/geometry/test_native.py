@@ -46,5 +46,5 @@ def test_misfitting_arrays_are_refused() -> None:
         _native.solve_positive(fixed, np.ones(3))
     with pytest.raises(TypeError, match="2 arguments expected, 3 given"):
         _native.solve_positive(np.eye(3), np.ones(3), np.ones(3))  # type: ignore[call-arg]
-    with pytest.raises(TypeError, match="more than 1"):
-        _native.solve_positive(np.eye(3))  # type: ignore[call-arg]
+    with pytest.raises(TypeError, match="more than 2"):
+        _native.rays(np.zeros((0, 25)), np.zeros((0, 2, 2)))  # type: ignore[call-arg]
