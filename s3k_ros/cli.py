@@ -37,6 +37,7 @@ EXTRAS = {
     "ros": "ROS 2 Jazzy and its Python packages: source it, or make setup",
     "sim": "the simulation: pip install '.[sim]' in the repository, or make setup",
     "train": "the training packages: pip install '.[train]' in the repository, or make setup-train",
+    "cameras": "the library for recordings: pip install -r requirements/cameras.in, or make setup",
     "bench": "the benchmarks' peers: make setup-bench in the repository, or what "
     "requirements/bench.in says",
 }
@@ -121,6 +122,9 @@ COMMANDS = (
     ),
     Command(("bench", "sync"), "s3k_ros.bench.sync", "pairing of cameras against message_filters"),
     Command(("bench", "transport"), "s3k_ros.bench.transport", "whole sets between two processes"),
+    Command(
+        ("bench", "recording"), "s3k_ros.bench.recording", "does s3k record keep up", "cameras"
+    ),
     Command(("bench", "soak"), "s3k_ros.bench.soak", "a camera rig under random faults"),
     Command(
         ("bench", "pipeline"),

@@ -34,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument("--seconds", type=float, help="end after this time (default: on Ctrl-C)")
     parser.add_argument(
-        "--compression", choices=tuple(COMPRESSIONS), default="lz4", help="default: %(default)s"
+        "--compression", choices=tuple(COMPRESSIONS), default="none", help="default: %(default)s"
     )
 
 

@@ -13,19 +13,12 @@ import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-from mcap.writer import CompressionType, Writer
-
+from s3k_ros.cameras.recording.chunked_file import ChunkedFile
 from s3k_ros.errors import ConfigurationError, DeviceUnavailableError
 
-COMPRESSIONS = {
-    "lz4": CompressionType.LZ4,
-    "zstd": CompressionType.ZSTD,
-    "none": CompressionType.NONE,
-}
-# An image is a chunk of its own; smaller messages gather until then, or until a flush.
-CHUNK_BYTES = 2**20
+# What a user chooses, and the format's name for it.
+COMPRESSIONS = {"none": "", "lz4": "lz4", "zstd": "zstd"}
 # So much stays free, so that a file can always be finished.
 RESERVE_BYTES = 2**28
 # Bytes between two looks at the free space.
@@ -68,7 +61,7 @@ class RecordingWriter:
         DeviceUnavailableError: the disk is full or cannot be written to.
     """
 
-    def __init__(self, path: Path | str, compression: str = "lz4") -> None:
+    def __init__(self, path: Path | str, compression: str = "none") -> None:
         self.path = Path(path)
         self.messages = self.bytes = 0
         if compression not in COMPRESSIONS:
@@ -77,20 +70,16 @@ class RecordingWriter:
             )
         self._check_space()
         self._file = self._create()
-        self._looked, self._whole = 0, 0
+        self._looked = 0
         self._schemas: dict[str, int] = {}
         self._channels: dict[str, int] = {}
-        self._sequences: dict[int, int] = {}
-        self._mcap: Any = Writer(
-            self._file, chunk_size=CHUNK_BYTES, compression=COMPRESSIONS[compression]
-        )
-        self._mcap.start(profile="ros2", library="s3k_ros")
-        self.flush()
+        with self._guarded():
+            self._mcap = ChunkedFile(self._file, COMPRESSIONS[compression])
 
     @property
     def size(self) -> int:
-        """Bytes of the file at the last flush."""
-        return self._whole
+        """Bytes of the file."""
+        return self._mcap.size if hasattr(self, "_mcap") else 0
 
     def add_topic(self, topic: Topic) -> int:
         """The channel of a topic; the same one for the same name."""
@@ -98,11 +87,9 @@ class RecordingWriter:
             return self._channels[topic.name]
         if topic.kind not in self._schemas:
             data = topic.definition.encode()
-            self._schemas[topic.kind] = self._mcap.register_schema(topic.kind, "ros2msg", data)
+            self._schemas[topic.kind] = self._mcap.add_schema(topic.kind, "ros2msg", data)
         metadata = {"offered_qos_profiles": topic.qos, "topic_type_hash": topic.type_hash}
-        channel: int = self._mcap.register_channel(
-            topic.name, "cdr", self._schemas[topic.kind], metadata
-        )
+        channel = self._mcap.add_channel(topic.name, self._schemas[topic.kind], metadata)
         self._channels[topic.name] = channel
         return channel
 
@@ -119,9 +106,8 @@ class RecordingWriter:
             DeviceUnavailableError: the disk is full or fails; what was written before stays
                 readable.
         """
-        count = self._sequences[channel] = self._sequences.get(channel, 0) + 1
         with self._guarded():
-            self._mcap.add_message(channel, log_ns, data, publish_ns, count)
+            self._mcap.add_message(channel, log_ns, publish_ns, data)
         self.messages += 1
         self.bytes += len(data)
         if self.bytes - self._looked >= _LOOK_EVERY:
@@ -135,8 +121,7 @@ class RecordingWriter:
             DeviceUnavailableError: as `write`.
         """
         with self._guarded():
-            self._mcap.flush()
-        self._whole = self._file.tell()
+            self._mcap.end_chunk()
 
     def close(self) -> None:
         """Writes the index and closes the file; may be repeated.
@@ -148,8 +133,6 @@ class RecordingWriter:
             return
         with self._guarded():
             self._mcap.finish()
-            self._mcap.flush()
-        self._whole = self._file.tell()
         self._file.close()
 
     def _create(self) -> io.FileIO:
@@ -178,9 +161,9 @@ class RecordingWriter:
             yield
         except OSError as error:
             with contextlib.suppress(OSError):
-                os.ftruncate(self._file.fileno(), self._whole)
+                os.ftruncate(self._file.fileno(), self.size)
             self._file.close()
             raise DeviceUnavailableError(
                 f"{self.path} cannot be written: {error.strerror}; it holds the first "
-                f"{self._whole / 1e6:.1f} MB"
+                f"{self.size / 1e6:.1f} MB"
             ) from error
