@@ -1,10 +1,11 @@
 """A camera rig under random faults for a long time: `s3k bench soak`.
 
 Four fake cameras of 1280 x 960 at 20 Hz on one trigger line, the rig with all its threads and its
-default parameters, and a consumer that takes every set; with ``--model`` it also looks for
-keypoints in it, as `perception` does. At random times (`camera_faults.py`) cameras are unplugged
-and come back with their clocks at zero, fall silent or get stuck, frames are lost or arrive
-damaged, triggers are missed or stop for a while, and the consumer is busy.
+default parameters, and a consumer that does with every set what the node `perception` does:
+keypoints in all images, then in space (there are none in the fakes' grey images). At random times
+(`camera_faults.py`) cameras are unplugged and come back with their clocks at zero, fall silent or
+get stuck, frames are lost or arrive damaged, triggers are missed or stop for a while, and the
+consumer is busy.
 
 - Memory: resident set of the process, medians over a minute: the highest less the first one
   after the warm-up.
@@ -22,33 +23,40 @@ from __future__ import annotations
 
 import argparse
 import collections
-import dataclasses
-import os
-import statistics
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
 from s3k_ros.bench.camera_faults import EmulatedBus, EmulatedFaults, FakeFaults, serials
+from s3k_ros.bench.memory import Memory
 from s3k_ros.cameras.fake import FakeBus, FakeCamera, FakeTally
 from s3k_ros.cameras.host import Claims
 from s3k_ros.cameras.port import CameraState, CameraStatistics, FrameSet, Reason
 from s3k_ros.cameras.rig import DeviceRig
 from s3k_ros.errors import ConfigurationError
+from s3k_ros.geometry.camera import Camera
+from s3k_ros.geometry.se3 import Transform
 from s3k_ros.params.cameras import CameraRigParameters, CameraSettings, TriggerParameters
+from s3k_ros.params.nodes import MODEL
 from s3k_ros.params.perception import DetectorParameters
+from s3k_ros.perception.detector import KeypointDetector
+from s3k_ros.perception.triangulator import KeypointTriangulator
 from s3k_ros.results import Result, Target, command_line, machine_description, source_commit
 
 MOST_GROWTH_MIB = 20.0
 LONGEST_STALL_S = 1.0
 ENOUGH_CAMERAS = 2
+# Longest wait of the consumer for a set.
+WAIT_S = 0.1
 # Caches and thread stacks fill up first.
 WARM_UP_S = 120.0
 WARM_UP_SHARE = 0.2
-MIB = 2**20
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -60,7 +68,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--height", type=int, default=960, help="px")
     parser.add_argument("--fault-every", type=float, default=3.0, help="seconds, mean")
     parser.add_argument("--emulated", action="store_true", help="pylon's emulated cameras")
-    parser.add_argument("--model", type=Path, help="also detect keypoints with this model")
+    parser.add_argument("--model", default=MODEL, help="empty: the consumer only takes the sets")
     parser.add_argument("--seed", type=int, default=0)
 
 
@@ -126,12 +134,13 @@ class Soak:
         else:
             self._bus = FakeBus(self._fakes, seed=args.seed)
             self._faults = FakeFaults(self._bus, args.fault_every, args.seed)
-        self._look = _detector(args.model, args.cameras) if args.model else _glance
+        self._look = _perception(args) if args.model else _glance
         self._events: collections.Counter[str] = collections.Counter()
         warm_up_s = min(WARM_UP_S, WARM_UP_SHARE * 60.0 * args.minutes)
         self.memory = Memory(warm_up_s)
         self.mispaired = 0
         self.longest_stall_s = 0.0
+        self._longest_overrun_s = 0.0
 
     def rig(self, folder: Path) -> DeviceRig:
         """The rig of these cameras, closed."""
@@ -151,8 +160,10 @@ class Soak:
         """Takes sets for a while, and does harm."""
         begun = now = last = time.monotonic()
         while now - begun < seconds:
-            found = rig.next_set(0.1)
+            asked = time.monotonic()
+            found = rig.next_set(WAIT_S)
             now = time.monotonic()
+            self._longest_overrun_s = max(self._longest_overrun_s, now - asked - WAIT_S)
             if found is not None or not self._enough(rig):
                 if found is not None:
                     self.longest_stall_s = max(self.longest_stall_s, now - last)
@@ -191,11 +202,13 @@ class Soak:
             "image_px": [self._args.width, self._args.height],
             "rate_hz": self._args.rate,
             "minutes": self._args.minutes,
-            "model": str(self._args.model or "none"),
+            "model": self._args.model or "none",
             "sets": counts.sets,
             "complete_sets": counts.complete,
             "sets_refused": {reason.name: n for reason, n in counts.refused.items()},
             "faults": dict(sorted(self._faults.done.items())),
+            # A wait that takes longer than it was to: the machine had no time for this process.
+            "longest_overrun_of_a_wait_s": self._longest_overrun_s,
             "events": dict(sorted(self._events.items())),
             "frames_received": sum(c.received for c in cameras),
             "frames_delivered": sum(c.delivered for c in cameras),
@@ -244,77 +257,34 @@ def _sum(cameras: Iterable[Mapping[str, int]]) -> dict[str, int]:
     return dict(total)
 
 
-@dataclasses.dataclass
-class Memory:
-    """Resident memory, threads and files of this process, sampled once a second.
-
-    The images under way come and go by tens of MiB: medians over a minute show what stays.
-
-    Attributes:
-        warm_up_s: after this time the level is taken.
-        samples: (time in s, MiB).
-        threads_and_files: since the warm-up.
-    """
-
-    warm_up_s: float
-    samples: list[tuple[float, float]] = dataclasses.field(default_factory=list)
-    threads_and_files: list[list[int]] = dataclasses.field(default_factory=list)
-
-    def sample(self, now_s: float) -> None:
-        """Looks, when a second has gone by."""
-        if self.samples and now_s < self.samples[-1][0] + 1.0:
-            return
-        self.samples.append((now_s, resident_mib()))
-        if now_s >= self.warm_up_s:
-            files = len(os.listdir("/proc/self/fd"))
-            self.threads_and_files.append([threading.active_count(), files])
-
-    @property
-    def levels_mib(self) -> list[float]:
-        """Medians over each minute (of a short run: each eighth of it) since the warm-up."""
-        if not self.threads_and_files:
-            return []
-        window_s = min(60.0, (self.samples[-1][0] - self.warm_up_s) / 8.0) or 1.0
-        windows: dict[int, list[float]] = collections.defaultdict(list)
-        for now_s, mib in self.samples:
-            if now_s >= self.warm_up_s:
-                windows[int((now_s - self.warm_up_s) / window_s)].append(mib)
-        return [statistics.median(found) for _, found in sorted(windows.items())]
-
-    @property
-    def growth_mib(self) -> float:
-        """Highest level less the first one; NaN before the warm-up has ended."""
-        levels = self.levels_mib or [float("nan")]
-        return max(levels) - levels[0]
-
-    def figures(self) -> dict[str, Any]:
-        """For the result."""
-        return {
-            "levels": self.levels_mib,
-            "peak": max((mib for _, mib in self.samples), default=float("nan")),
-            "threads_and_files_then": self.threads_and_files[:1],
-            "threads_and_files_at_the_end": self.threads_and_files[-1:],
-        }
-
-
-def resident_mib() -> float:
-    """Resident memory of this process, MiB."""
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE") / MIB
-
-
 def _glance(found: FrameSet) -> None:
     """The consumer that does nothing."""
 
 
-def _detector(model: Path, cameras: int) -> Callable[[FrameSet], None]:
-    """The consumer that detects keypoints."""
-    from s3k_ros.perception.detector import KeypointDetector
-
-    names = [f"camera{i}" for i in range(cameras)]
-    detector = KeypointDetector.load(model, DetectorParameters())
+def _perception(args: argparse.Namespace) -> Callable[[FrameSet], None]:
+    """The consumer that detects and triangulates; its cameras stand side by side."""
+    detector = KeypointDetector.load(args.model, DetectorParameters())
+    triangulator = KeypointTriangulator.from_description(detector.model.description)
+    size = float(args.width)
+    matrix = np.array([[size, 0.0, size / 2], [0.0, size, args.height / 2], [0.0, 0.0, 1.0]])
+    cameras = [
+        Camera(
+            f"camera{i}", args.width, args.height, matrix, "plumb_bob", np.zeros(5),
+            Transform(np.eye(3), np.array([0.1 * i, 0.0, 0.0])),
+        )
+        for i in range(args.cameras)
+    ]  # fmt: skip
 
     def look(found: FrameSet) -> None:
-        detector.detect([f.image if (f := found.frames.get(n)) else None for n in names])
+        frames = [found.frames.get(camera.name) for camera in cameras]
+        views = detector.detect([_colour(frame.image) if frame else None for frame in frames])
+        triangulator.estimate(cameras, views)
 
     return look
+
+
+def _colour(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """A grey image as the colour image that the detector reads."""
+    return (
+        image if image.ndim == 3 else np.asarray(cv2.cvtColor(image, cv2.COLOR_GRAY2BGR), np.uint8)
+    )

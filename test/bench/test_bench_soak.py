@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
+import numpy as np
 import pytest
+from support.synthetic_model import write_model
 
+from s3k_ros.bench import memory as memory_of_process
 from s3k_ros.bench import soak
 from s3k_ros.bench.camera_faults import FakeFaults
 from s3k_ros.cameras.fake import FakeBus, FakeCamera, FakeTally
-from s3k_ros.cameras.port import CameraStatistics, Reason
+from s3k_ros.cameras.port import CameraStatistics, Frame, FrameSet, Reason
 from s3k_ros.errors import ConfigurationError
 
-SMALL = ("--width", "64", "--height", "48", "--fault-every", "0.3")
+SMALL = ("--width", "64", "--height", "48", "--fault-every", "0.3", "--model", "")
 
 
 def arguments(*words: str) -> argparse.Namespace:
@@ -43,6 +47,14 @@ def test_emulated_cameras_are_harmed_too(monkeypatch: pytest.MonkeyPatch) -> Non
     assert figures["cameras"] == "4 emulated"
     assert figures["sets"] > 10
     assert figures["frames_unaccounted"] == {"delivered_or_dropped": 0}
+
+
+def test_the_consumer_does_what_perception_does(tmp_path: Path) -> None:
+    write_model(tmp_path / "model.onnx")
+    look = soak._perception(arguments("--model", str(tmp_path / "model.onnx"), "--cameras", "2"))
+    image = np.zeros((960, 1280, 3), np.uint8)
+    frames = {"camera1": Frame("camera1", image, 0, 0, 0)}
+    look(FrameSet(1, 0, 0, frames, {"camera0": Reason.ABSENT}))
 
 
 def test_faults_of_every_kind_come_and_end() -> None:
@@ -83,12 +95,12 @@ def test_counts_that_miss_a_frame_are_found(counts: CameraStatistics, what: str)
 
 
 def test_memory_is_judged_by_levels_after_the_warm_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    memory = soak.Memory(warm_up_s=100.0)
+    memory = memory_of_process.Memory(warm_up_s=100.0)
     assert memory.growth_mib != memory.growth_mib  # not a number yet
     for now_s in range(700):
         # fills up, then images come and go, then 8 MiB stay
         mib = 10.0 + min(now_s, 100) + 30.0 * (now_s % 10 == 0) + 8.0 * (now_s >= 400)
-        monkeypatch.setattr(soak, "resident_mib", lambda mib=mib: mib)
+        monkeypatch.setattr(memory_of_process, "resident_mib", lambda mib=mib: mib)
         memory.sample(now_s + 0.5)
         memory.sample(now_s + 0.6)
     assert len(memory.samples) == 700
