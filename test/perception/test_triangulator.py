@@ -202,28 +202,62 @@ def test_views_that_meet_nowhere_are_inconsistent() -> None:
     assert tail.status == Status.OK
 
 
-@pytest.mark.parametrize(("seeing", "outliers"), [(4, 0), (4, 1), (5, 2), (8, 1), (8, 3)])
-def test_regions_hold_the_truth_as_often_as_they_claim(seeing: int, outliers: int) -> None:
-    cameras = make_rig("rational_polynomial", seeing)
-    count = 2000
+@pytest.mark.parametrize(
+    ("count", "outliers", "missing", "valid"),
+    [
+        (2, 0, 0, 0.999), (3, 0, 0, 0.999), (3, 1, 0, 0.92), (4, 0, 0, 0.999), (4, 0, 2, 0.999),
+        (4, 1, 0, 0.98), (4, 1, 1, 0.92), (5, 1, 0, 0.98), (5, 1, 1, 0.98), (5, 2, 0, 0.95),
+        (6, 1, 0, 0.98), (7, 1, 0, 0.98), (8, 1, 0, 0.98), (8, 1, 3, 0.98), (8, 3, 0, 0.95),
+    ],
+)  # fmt: skip
+def test_regions_hold_the_truth_as_often_as_they_claim(
+    count: int, outliers: int, missing: int, valid: float
+) -> None:
+    cameras = make_rig("rational_polynomial", count)
+    keypoints = 2000
     rng = np.random.default_rng(3)
-    points = np.array([0.6, 0.0, 0.05]) + rng.uniform(-0.1, 0.1, (count, 3))
+    points = np.array([0.6, 0.0, 0.05]) + rng.uniform(-0.1, 0.1, (keypoints, 3))
     params = TriangulationParameters(calibration_error_px=0.0)
     views = make_views(cameras, points, noise_px=1.0)
-    wrong = rng.permuted(np.arange(seeing) < np.full((count, 1), outliers), axis=1).T
-    for view, lies in zip(views, wrong, strict=True):
+    order = rng.permuted(np.tile(np.arange(count), (keypoints, 1)), axis=1).T
+    for view, place in zip(views, order, strict=True):
         assert view is not None
+        lies = place < outliers
         view.pixels[lies] += rng.uniform(-120, 120, (int(lies.sum()), 2))
-    triangulator = KeypointTriangulator([str(i) for i in range(count)], params)
+        view.pixels[(place >= outliers) & (place < outliers + missing)] = np.nan
+    triangulator = KeypointTriangulator([str(i) for i in range(keypoints)], params)
     estimates = triangulator.estimate(cameras, views)
     good = [i for i, estimate in enumerate(estimates) if estimate.status == Status.OK]
     error = np.array([estimates[i].position - points[i] for i in good])
     covariance = np.array([estimates[i].covariance for i in good])
     squared = np.einsum("ni,nij,nj->n", error, np.linalg.inv(covariance), error)
-    assert len(good) > (0.999, 0.98, 0.95, 0.95)[outliers] * count
+    assert len(good) > valid * keypoints
     assert np.mean(np.linalg.norm(error, axis=1) > 0.03) < 0.01
     # 95 % of chi-square with 3 degrees of freedom.
     assert 0.93 < np.mean(squared < 7.815) < 0.97
+    refused = [estimate.status for estimate in estimates if estimate.status != Status.OK]
+    assert all(status == Status.INCONSISTENT for status in refused)
+
+
+def test_keypoints_of_one_set_do_not_change_each_other() -> None:
+    cameras = make_rig("plumb_bob", 5)
+    points = POINTS[0] + np.random.default_rng(1).uniform(-0.1, 0.1, (9, 3))
+    views = changed(make_views(cameras, points, noise_px=1.0), 2, 4, (60.0, -40.0))
+    names = [str(i) for i in range(len(points))]
+    together = KeypointTriangulator(names).estimate(cameras, views)
+    for k, name in enumerate(names):
+        own = [
+            ViewKeypoints(view.pixels[[k]], view.covariances[[k]], view.confidences[[k]])
+            for view in views
+            if view is not None
+        ]
+        (alone,) = KeypointTriangulator([name]).estimate(cameras, own)
+        assert alone.status == together[k].status
+        assert alone.views_used == together[k].views_used
+        # Gauss-Newton goes on until the last keypoint has arrived.
+        assert np.allclose(alone.position, together[k].position, atol=1e-6)
+        assert np.allclose(alone.covariance, together[k].covariance, rtol=1e-3)
+        assert alone.confidence == pytest.approx(together[k].confidence, abs=1e-4)
 
 
 def test_calibration_error_and_common_mode_widen_the_covariance() -> None:
