@@ -120,8 +120,18 @@ COMMANDS = (
         "how well a few labels fix the common mode",
         "train",
     ),
-    Command(("bench", "sync"), "s3k_ros.bench.sync", "pairing of cameras against message_filters"),
-    Command(("bench", "transport"), "s3k_ros.bench.transport", "whole sets between two processes"),
+    Command(
+        ("bench", "sync"),
+        "s3k_ros.bench.sync",
+        "pairing of cameras against message_filters",
+        "ros",
+    ),
+    Command(
+        ("bench", "transport"),
+        "s3k_ros.bench.transport",
+        "whole sets between two processes",
+        "ros",
+    ),
     Command(
         ("bench", "recording"), "s3k_ros.bench.recording", "does s3k record keep up", "cameras"
     ),
