@@ -61,15 +61,20 @@ def find_peaks(probabilities: NDArray[np.floating], window: float, count: int = 
     *shape, height, width = probabilities.shape
     maps = probabilities.reshape(-1, height, width)
     finite = np.isfinite(maps).all(axis=(-2, -1))
-    maps = np.where(finite[:, np.newaxis, np.newaxis], maps, 0.0).astype(np.float32)
+    maps = np.where(finite[:, np.newaxis, np.newaxis], maps, np.float32(0.0)).astype(np.float32)
     spread = _spread(maps)
     found = []
     for _ in range(count):
         flat = maps.reshape(len(maps), -1).argmax(axis=1)
-        mode = np.stack([flat % width, flat // width], axis=-1).astype(np.float64)
-        position, covariance, mass, cover = _windowed(maps, mode, window)
+        mode = np.stack([flat % width, flat // width], axis=-1)
+        # All that a window can come to lie on as it follows the mean.
+        columns = _around(mode[:, 0], window, width)
+        rows = _around(mode[:, 1], window, height)
+        part = (np.arange(len(maps))[:, np.newaxis, np.newaxis], rows[:, :, np.newaxis],
+                columns[:, np.newaxis])  # fmt: skip
+        position, covariance, mass, cover = _windowed(maps[part], columns, rows, mode, window)
         found.append((position, covariance, mass))
-        maps = maps * (1.0 - cover)
+        maps[part] *= 1.0 - cover
     positions, covariances, masses = (
         np.stack([peak[i] for peak in found], axis=1) for i in range(3)
     )
@@ -96,13 +101,31 @@ def _spread(maps: NDArray[np.float32]) -> Array:
     return spread
 
 
+def _around(mode: NDArray[np.int_], window: float, size: int) -> NDArray[np.int_]:
+    """(M, n) neighbouring cells of 0..size-1 around modes (M,)."""
+    reach = int(np.ceil((_RECENTRINGS + 1) * (window + 0.5)))
+    count = min(2 * reach + 1, size)
+    first = np.clip(mode - reach, 0, size - count)
+    return first[:, np.newaxis] + np.arange(count)
+
+
 def _windowed(
-    maps: NDArray[np.float32], mode: Array, window: float
+    maps: NDArray[np.float32],
+    columns: NDArray[np.int_],
+    rows: NDArray[np.int_],
+    mode: NDArray[np.int_],
+    window: float,
 ) -> tuple[Array, Array, Array, NDArray[np.float32]]:
-    """Mean, covariance, mass and the window itself (M, h, w), of maps (M, h, w)."""
-    height, width = maps.shape[1:]
-    columns, rows = np.arange(width), np.arange(height)
-    mean = mode
+    """Mean, covariance, mass and the window itself (M, h, w), of parts of maps (M, h, w).
+
+    Args:
+        maps: the parts.
+        columns: (M, w) that they show.
+        rows: (M, h) that they show.
+        mode: (M, 2) x, y where the window begins.
+        window: half width of the window, cells.
+    """
+    mean = mode.astype(np.float64)
     for step in range(_RECENTRINGS + 1):
         across = _box(columns, mean[:, 0], window)
         down = _box(rows, mean[:, 1], window)
@@ -112,20 +135,20 @@ def _windowed(
         mass = inside_x.sum(axis=1, dtype=np.float64)
         scale = 1.0 / np.maximum(mass, np.finfo(np.float64).tiny)
         if step < _RECENTRINGS:
-            centre = np.stack([inside_x @ columns, inside_y @ rows], axis=-1)
-            mean = np.where((mass > 0)[:, np.newaxis], centre * scale[:, np.newaxis], mode)
-    dx = (columns - mean[:, :1]) * across
-    dy = (rows - mean[:, 1:]) * down
+            sums = [(inside_x * columns).sum(axis=1), (inside_y * rows).sum(axis=1)]
+            centre = np.stack(sums, axis=-1) * scale[:, np.newaxis]
+            mean = np.where((mass > 0)[:, np.newaxis], centre, mode)
+    x, y = columns - mean[:, :1], rows - mean[:, 1:]
     covariance = np.empty((len(maps), 2, 2))
-    covariance[:, 0, 0] = (inside_x * (columns - mean[:, :1]) ** 2).sum(axis=1) * scale
-    covariance[:, 1, 1] = (inside_y * (rows - mean[:, 1:]) ** 2).sum(axis=1) * scale
-    mixed = (dy[:, np.newaxis] @ maps @ dx[..., np.newaxis])[:, 0, 0] * scale
+    covariance[:, 0, 0] = (inside_x * x**2).sum(axis=1) * scale
+    covariance[:, 1, 1] = (inside_y * y**2).sum(axis=1) * scale
+    mixed = ((y * down)[:, np.newaxis] @ maps @ (x * across)[..., np.newaxis])[:, 0, 0] * scale
     covariance[:, 0, 1] = covariance[:, 1, 0] = mixed
     return mean, covariance, mass, down[:, :, np.newaxis] * across[:, np.newaxis, :]
 
 
 def _box(cells: NDArray[np.int_], centre: Array, window: float) -> NDArray[np.float32]:
-    """Weights (M, n) of cells in a window around a centre (M,) between cells."""
+    """Weights (M, n) of cells (n,) or (M, n) in a window around a centre (M,) between cells."""
     distance = np.abs(cells - centre[:, np.newaxis])
     return np.clip(window + 0.5 - distance, 0.0, 1.0).astype(np.float32)
 

@@ -159,19 +159,28 @@ class KeypointDetector:
         """Durations of the last call's stages."""
         return self._timings
 
-    def detect(self, images: Sequence[Image | None]) -> list[ViewKeypoints | None]:
+    def detect(
+        self, images: Sequence[Image | None], wholes: Sequence[Region | None] = ()
+    ) -> list[ViewKeypoints | None]:
         """Keypoints in every view.
 
         Args:
             images: BGR images (H, W, 3), sizes may differ; None where there is none.
+            wholes: for images that show a part of the sensor: the whole sensor's image, in px of
+                the image, so that the object is as large for the network as in training. None, or
+                none at all: the image is whole.
 
         Returns:
             One entry an image; None where `image_status` says that the image cannot be used.
         """
-        return [None if view is None else view.select() for view in self.detect_peaks(images)]
+        views = self.detect_peaks(images, wholes=wholes)
+        return [None if view is None else view.select() for view in views]
 
     def detect_peaks(
-        self, images: Sequence[Image | None], count: int = 2
+        self,
+        images: Sequence[Image | None],
+        count: int = 2,
+        wholes: Sequence[Region | None] = (),
     ) -> list[ViewPeaks | None]:
         """As `detect`, with ``count`` (at least 2) candidates a keypoint."""
         good = [i for i, image in enumerate(images) if image_status(image) == ViewStatus.OK]
@@ -180,34 +189,42 @@ class KeypointDetector:
             self._timings = StageTimings()
             return result
         usable = [np.asarray(images[i]) for i in good]
-        for i, view in zip(good, self._detect_on_device(usable, count), strict=True):
+        known = dict(enumerate(wholes))
+        frames = [
+            known.get(i) or Region.whole(image.shape[1], image.shape[0])
+            for i, image in zip(good, usable, strict=True)
+        ]
+        for i, view in zip(good, self._detect_on_device(usable, frames, count), strict=True):
             result[i] = view
         return result
 
-    def _detect_on_device(self, images: list[Image], count: int) -> list[ViewPeaks]:
+    def _detect_on_device(
+        self, images: list[Image], whole: list[Region], count: int
+    ) -> list[ViewPeaks]:
         """On the model's device; on the CPU when that fails or finds something else."""
         reference = self.model.reference
         if reference is None:
-            return self._detect(self.model, images, count)
+            return self._detect(self.model, images, whole, count)
         try:
-            views = self._detect(self.model, images, count)
+            views = self._detect(self.model, images, whole, count)
         except DeviceUnavailableError as error:
             self.model = self.model.on_the_cpu(str(error))
-            return self._detect(self.model, images, count)
-        if self._parity.wanted:
+            return self._detect(self.model, images, whole, count)
+        chosen = [view.select() for view in views]
+        if self._parity.wants(chosen):
             timings = self._timings
-            expected = self._detect(reference, images, count)
+            expected = self._detect(reference, images, whole, count)
             self._timings = timings
-            self._parity.compare(
-                [view.select() for view in views], [view.select() for view in expected]
-            )
+            self._parity.compare(chosen, [view.select() for view in expected])
             if self._parity.fault:
                 text = f"{self.model.provider} in {self.model.precision}: {self._parity.fault}"
                 self.model = self.model.on_the_cpu(text)
                 return expected
         return views
 
-    def _detect(self, model: KeypointModel, images: list[Image], count: int) -> list[ViewPeaks]:
+    def _detect(
+        self, model: KeypointModel, images: list[Image], whole: list[Region], count: int
+    ) -> list[ViewPeaks]:
         description, workers = model.description, model.workers
         marks = [self._clock()]
 
@@ -215,10 +232,9 @@ class KeypointDetector:
             marks.append(self._clock())
             return value
 
-        whole = [Region.whole(image.shape[1], image.shape[0]) for image in images]
         batch = timed(network_input(images, whole, description.coarse, workers))
         logits = timed(model.coarse(batch))
-        widths = [image.shape[1] for image in images]
+        widths = [region.width for region in whole]
         if description.crop is None or model.crop is None:
             views: list[ViewPeaks] = timed(decode_maps(logits, whole, widths, description, count))
             prepare, coarse, decode = (float(step) for step in np.diff(marks))
@@ -267,7 +283,7 @@ def decode_maps(
     Args:
         logits: of N regions.
         regions: what each map shows of its full-resolution image.
-        image_widths: widths of the N full-resolution images, px.
+        image_widths: widths of the N full-resolution images (of whole sensors), px.
         description: the model's.
         count: candidates a keypoint, at least 2.
     """

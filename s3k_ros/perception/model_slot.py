@@ -71,10 +71,15 @@ class ModelSlot:
 
 
 def warm_up(detector: KeypointDetector, views: int) -> None:
-    """Runs black images through, in every number of views that a set may have, all of them last."""
+    """Runs black images through, in every number of views that a set may have, all of them last.
+
+    The model that stands by on the CPU is warmed up too: it may have to take over within a set.
+    """
     black = np.zeros((*_WARM_UP_SIZE, 3), np.uint8)
-    for count in range(1, views + 1):
-        detector.detect([black] * count)
+    reference = detector.model.reference
+    for used in ([KeypointDetector(reference)] if reference else []) + [detector]:
+        for count in range(1, views + 1):
+            used.detect([black] * count)
 
 
 def swapped_name(path: Path) -> str:

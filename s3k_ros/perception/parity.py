@@ -54,10 +54,9 @@ class ParityCheck:
         self.largest_px = 0.0
         self._left = _SETS
 
-    @property
-    def wanted(self) -> bool:
-        """Whether another set shall be compared."""
-        return self._left > 0
+    def wants(self, views: Sequence[Keypoints]) -> bool:
+        """Whether this set shall be compared."""
+        return self._left > 0 and any((view.confidences >= CONFIDENT).any() for view in views)
 
     def compare(self, views: Sequence[Keypoints], expected: Sequence[Keypoints]) -> None:
         """One set, of both; a keypoint that only one of them is sure of is not compared."""

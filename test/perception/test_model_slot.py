@@ -5,11 +5,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from support.synthetic_model import KEYPOINTS, paint, write_model
+from support.synthetic_model import KEYPOINTS, description, paint, write_model
 
 from s3k_ros.errors import ConfigurationError
 from s3k_ros.params.perception import DetectorParameters
 from s3k_ros.perception.detector import KeypointDetector
+from s3k_ros.perception.model_file import KeypointModel
 from s3k_ros.perception.model_slot import ModelSlot, swapped_name
 
 
@@ -50,6 +51,7 @@ def test_bad_file_leaves_the_model_in_place(slot: ModelSlot, tmp_path: Path, fau
 def test_model_is_warm_for_every_number_of_views() -> None:
     class Counting(KeypointDetector):
         def __init__(self) -> None:
+            super().__init__(KeypointModel(description(), lambda images: images))
             self.batches: list[int] = []
 
         def detect(self, images: object) -> list[None]:

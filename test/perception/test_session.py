@@ -188,9 +188,9 @@ def test_provider_that_finds_something_else_than_the_cpu_is_given_up(
     gpu = on_fake_gpu(monkeypatch, CUDA)
     detector = load(path, CUDA, precision="fp16")
     assert detector.model.precision == "fp16"
+    gpu.shift = 3.0
     detector.detect([paint(640, 480, [])])  # nothing to be sure of: not judged yet
     assert detector.model.provider == CUDA
-    gpu.shift = 3.0
     assert_works(detector)  # with the CPU's keypoints
     assert detector.model.provider == CPU
     assert "fp16: a keypoint is" in detector.model.fallback
