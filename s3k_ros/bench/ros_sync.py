@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
+import message_filters
 from builtin_interfaces.msg import Time
 from message_filters import ApproximateTimeSynchronizer, SimpleFilter
 from sensor_msgs.msg import Image
@@ -14,6 +15,12 @@ QUEUE = 10
 
 # Camera's number, stamp in ns, number of the trigger.
 Stamped = tuple[int, int, int]
+
+
+def implementation() -> str:
+    """Whose message_filters it is: upstream's, or our stand-in where ROS comes from wheels."""
+    stands_in = (message_filters.__doc__ or "").startswith("Stand-in")
+    return "stand-in of underlay/" if stands_in else "upstream"
 
 
 def match(cameras: int, frames: Sequence[Stamped], slop_s: float) -> tuple[list[set[int]], float]:

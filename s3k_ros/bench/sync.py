@@ -74,6 +74,7 @@ def run(args: argparse.Namespace) -> Result:
 
     ours = [score["rig"] for score in scores.values()]
     figures = {
+        "message_filters": "none" if args.without_ros else _whose_message_filters(),
         "cameras": args.cameras,
         "rate_hz": args.rate,
         "possible": [score.possible for score in ours],
@@ -185,6 +186,12 @@ def _score_message_filters(
         found, seconds = ros_sync.match(len(rig), frames, slop_s)
         scores[way].seconds += seconds
         scores[way].add(possible, found, (min(t) for t in found if len(t) == 1))
+
+
+def _whose_message_filters() -> str:
+    from s3k_ros.bench import ros_sync
+
+    return ros_sync.implementation()
 
 
 def _in_order(rig: Sequence[Camera]) -> list[Happening]:
