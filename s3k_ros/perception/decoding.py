@@ -70,11 +70,14 @@ def find_peaks(probabilities: NDArray[np.floating], window: float, count: int = 
         # All that a window can come to lie on as it follows the mean.
         columns = _around(mode[:, 0], window, width)
         rows = _around(mode[:, 1], window, height)
-        part = (np.arange(len(maps))[:, np.newaxis, np.newaxis], rows[:, :, np.newaxis],
-                columns[:, np.newaxis])  # fmt: skip
-        position, covariance, mass, cover = _windowed(maps[part], columns, rows, mode, window)
+        parts = [
+            whole[y[0] : y[-1] + 1, x[0] : x[-1] + 1]
+            for whole, y, x in zip(maps, rows, columns, strict=True)
+        ]
+        position, covariance, mass, cover = _windowed(np.stack(parts), columns, rows, mode, window)
         found.append((position, covariance, mass))
-        maps[part] *= 1.0 - cover
+        for part, covered in zip(parts, cover, strict=True):
+            part *= 1.0 - covered
     positions, covariances, masses = (
         np.stack([peak[i] for peak in found], axis=1) for i in range(3)
     )
