@@ -3,8 +3,9 @@
 Two ways: ``set``, what a node does with a set of images (mixture of views, distances between
 keypoints known, status and covariance of each), and ``points``, `triangulate_robust` for library
 users. Of a tenth of the keypoints one view is wrong by up to 120 px. Every combination is timed in
-turn, round by round; figures are medians. The cost of a view and keypoint shall stay flat or fall,
-when cameras are added and when keypoints are.
+turn, round by round; figures are medians of the processor's time, which other programs on the
+machine hardly change. The cost of a view and keypoint shall stay flat or fall, when cameras are
+added and when keypoints are.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ Times = Mapping[tuple[int, int], float]
 CAMERAS = (2, 3, 4, 6, 8)
 KEYPOINTS = (1, 2, 4, 8, 16, 32, 64)
 MOST_GROWTH = 1.1
-"""Flat, as far as a clock on a machine with other work can tell."""
+"""Flat, as far as a clock can tell."""
 LENS = (-0.11, 0.02, 0.001, -0.0008, -0.002)
 _EVERY = 10
 """Every tenth keypoint has a wrong view."""
@@ -170,10 +171,10 @@ def timed(
 
 
 def _seconds(call: Callable[[], Any], calls: int) -> float:
-    start = time.perf_counter()
+    start = time.process_time()
     for _ in range(calls):
         call()
-    return (time.perf_counter() - start) / calls
+    return (time.process_time() - start) / calls
 
 
 def _table(times: Times) -> dict[str, Any]:
