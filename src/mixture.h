@@ -1,5 +1,5 @@
-// The likelihood of points and its derivatives: the inner loop of s3k_ros/perception/mixture.py, which
-// holds the documentation of the model and of the arrays.
+// The likelihood of points, its derivatives, and Gauss-Newton on it: the inner loops of
+// s3k_ros/perception/mixture.py, which holds the documentation of the model and of the arrays.
 
 // One block of points; their results are written for the first `lanes` of them.
 TARGET
@@ -70,7 +70,45 @@ inline void fit_block(const MixtureArrays& in, Py_ssize_t first, int lanes) {
   }
 }
 
-inline void fit_mixture(const MixtureArrays& in) {
+inline void fit_at(const MixtureArrays& in) {
   for (Py_ssize_t first = 0; first < in.points; first += LANES)
     fit_block(in, first, static_cast<int>(std::min<Py_ssize_t>(LANES, in.points - first)));
+}
+
+// A step of Gauss-Newton for LANES points, damped by a prior as wide as what the views show.
+TARGET
+inline double step_block(const MixtureArrays& in, Py_ssize_t first, int lanes) {
+  static const int kOf[6] = {0, 1, 2, 4, 5, 8};
+  Symmetric h{}, inverse;
+  V gradient[3] = {}, step[3];
+  for (int l = 0; l < LANES; ++l) {
+    const Py_ssize_t k = first + std::min(l, lanes - 1);
+    const double span = std::isfinite(in.span[k]) ? in.span[k] : 1.0;
+    for (int a = 0; a < 6; ++a) h.m[a][l] = in.information[9 * k + kOf[a]];
+    for (int a : {0, 3, 5}) h.m[a][l] += 1.0 / (span * span);
+    for (int a = 0; a < 3; ++a) gradient[a][l] = in.gradient[3 * k + a];
+  }
+  invert(h, inverse);
+  multiply(inverse, gradient, step);
+  double longest = 0.0;
+  for (int l = 0; l < lanes; ++l)
+    for (int a = 0; a < 3; ++a) {
+      if (!std::isfinite(step[a][l])) continue;
+      in.at[3 * (first + l) + a] += step[a][l];
+      longest = std::max(longest, std::fabs(step[a][l]));
+    }
+  return longest;
+}
+
+inline void fit_mixture(const MixtureArrays& in) {
+  fit_at(in);
+  for (Py_ssize_t round = 0; round < in.rounds; ++round) {
+    double longest = 0.0;
+    for (Py_ssize_t first = 0; first < in.points; first += LANES) {
+      const int lanes = static_cast<int>(std::min<Py_ssize_t>(LANES, in.points - first));
+      longest = std::max(longest, step_block(in, first, lanes));
+    }
+    fit_at(in);
+    if (longest < in.tolerance) break;
+  }
 }

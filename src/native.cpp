@@ -70,7 +70,10 @@ struct RayArrays {
 struct MixtureArrays {
   const Camera* cameras;
   Py_ssize_t views, points;
-  const double *at, *loose, *spans;
+  double* at;
+  const double *loose, *spans;
+  double tolerance;
+  Py_ssize_t rounds;
   Strided pixels, seen, precisions, log_right, log_near, log_lost;
   double *gain, *right, *near, *residuals, *information, *gradient, *span;
 };
@@ -339,15 +342,15 @@ PyObject* rays(PyObject*, PyObject* const* given, Py_ssize_t count) {
 
 const char kMixtureHelp[] =
     "fit_mixture(cameras, points, pixels, seen, precisions, loose, log_right, log_near, log_lost,\n"
-    "spans, gain, right, near, residuals, information, gradient, span)\n\n"
-    "The inner loop of s3k_ros.perception.mixture.fit_at; the last seven are written.";
+    "spans, rounds, tolerance, gain, right, near, residuals, information, gradient, span)\n\n"
+    "The inner loop of s3k_ros.perception.mixture.refine; points and the last seven are written.";
 
 PyObject* fit_mixture(PyObject*, PyObject* const* given, Py_ssize_t count) {
   Arguments args(given, count);
   MixtureArrays in{};
   const Py_ssize_t c = in.views = args.length(2, 0), n = in.points = args.length(2, 1);
   in.cameras = reinterpret_cast<const Camera*>(args.next<const double>({c, kPacked}));
-  in.at = args.next<const double>({n, 3});
+  in.at = args.next<double>({n, 3});
   in.pixels = args.strided({c, n, 2});
   in.seen = args.strided({c, n}, 1);
   in.precisions = args.strided({c, n, 2, 2});
@@ -356,6 +359,8 @@ PyObject* fit_mixture(PyObject*, PyObject* const* given, Py_ssize_t count) {
   in.log_near = args.strided({c, n});
   in.log_lost = args.strided({c, n});
   in.spans = args.next<const double>({c, 1});
+  in.rounds = static_cast<Py_ssize_t>(args.number());
+  in.tolerance = args.number();
   in.gain = args.next<double>({n});
   in.right = args.next<double>({c, n});
   in.near = args.next<double>({c, n});

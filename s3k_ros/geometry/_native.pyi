@@ -36,6 +36,8 @@ def fit_mixture(
     log_near: NDArray[np.float64],
     log_lost: NDArray[np.float64],
     spans: NDArray[np.float64],
+    rounds: int,
+    tolerance: float,
     gain: NDArray[np.float64],
     right: NDArray[np.float64],
     near: NDArray[np.float64],

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from s3k_ros.geometry import _native
 from s3k_ros.geometry.camera import CameraStack
 from s3k_ros.geometry.triangulation import intersect_rays
-from s3k_ros.perception.mixture import Fit, Mixture, fit_at
+from s3k_ros.perception.mixture import STEP_TOLERANCE_M, Fit, Mixture, fit_at, refine
 from s3k_ros.perception.rescue import rescue
 from s3k_ros.perception.shape import Shape
 
@@ -32,7 +32,6 @@ IntArray = NDArray[np.int_]
 _APART = 0.02
 _STARTS = 3
 _ROUNDS = 6
-_STEP_TOLERANCE_M = 1e-7
 # Views of each keypoint that are paired, the surest ones: so the cost grows with the views alone.
 _PAIRED = 5
 # Pairs of views meet exactly in their point, so the other views see it with more error than S.
@@ -82,7 +81,7 @@ def find_consensus(
     parallel = np.asarray(np.isnan(starts).any(axis=-1).all(axis=0))
     count = starts.shape[1]
     many = mixture.at(np.tile(np.arange(count), len(starts)))
-    found = _hypotheses(_refine(stack, starts.reshape(-1, 3), many), count)
+    found = _hypotheses(refine(stack, starts.reshape(-1, 3), many, _ROUNDS), count)
     best, scores, support = _choose(found, shape)
     odds = _against_rivals(found, best, scores)
     points = found.points[best, np.arange(count)]
@@ -157,18 +156,6 @@ def _bundles(mixture: Mixture) -> Array:
         for view in pair:
             chosen[np.arange(count), row, view] = 1.0
     return chosen
-
-
-def _refine(stack: CameraStack, points: Array, mixture: Mixture) -> Fit:
-    """Gauss-Newton with the mixture's weights; every round makes the points more likely."""
-    fit = fit_at(stack, points, mixture)
-    for _ in range(_ROUNDS):
-        step = np.linalg.solve(fit.damped, fit.gradient[..., np.newaxis])[..., 0]
-        step = np.nan_to_num(step)
-        fit = fit_at(stack, fit.points + step, mixture)
-        if np.abs(step).max(initial=0.0) < _STEP_TOLERANCE_M:
-            break
-    return fit
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -254,7 +241,7 @@ def _refine_jointly(
         step = gradient.reshape(count, 3)
         fit = fit_at(stack, fit.points + step, mixture)
         information, gradient = _joint(fit, shape)
-        if np.abs(step).max() < _STEP_TOLERANCE_M:
+        if np.abs(step).max() < STEP_TOLERANCE_M:
             break
     _native.solve_positive(information, gradient)
     covariances = np.empty((count, 3, 3))

@@ -32,6 +32,8 @@ _NEAR_MISS = 0.01875
 _NEAR_SHARE = 0.5
 # Part of the image width: side of the square in which a lost keypoint lies, about an object crop.
 _SPAN = 0.5
+# Gauss-Newton ends when no point moves further.
+STEP_TOLERANCE_M = 1e-7
 # Nothing is as sure as that; also keeps logarithms finite.
 _LEAST_DOUBT = 5e-3
 
@@ -136,9 +138,17 @@ class Fit:
 
 def fit_at(stack: CameraStack, points: Array, mixture: Mixture) -> Fit:
     """The likelihood of points (N, 3), one a column of the mixture, and its derivatives."""
+    return refine(stack, points, mixture, rounds=0)
+
+
+def refine(stack: CameraStack, points: Array, mixture: Mixture, rounds: int) -> Fit:
+    """Gauss-Newton from points (N, 3) with the mixture's weights (expectation maximisation).
+
+    Every round makes the points more likely; it ends when all of them have arrived.
+    """
     views, count = mixture.seen.shape
     fit = Fit(
-        points=points,
+        points=np.array(points, order="C"),  # moved in place
         gain=np.empty(count),
         right=np.empty((views, count)),
         near=np.empty((views, count)),
@@ -149,7 +159,7 @@ def fit_at(stack: CameraStack, points: Array, mixture: Mixture) -> Fit:
     )
     _native.fit_mixture(
         stack.packed,
-        np.ascontiguousarray(points),
+        fit.points,
         mixture.pixels,
         mixture.seen,
         mixture.precisions,
@@ -158,6 +168,8 @@ def fit_at(stack: CameraStack, points: Array, mixture: Mixture) -> Fit:
         mixture.log_near,
         mixture.log_lost,
         mixture.spans,
+        rounds,
+        STEP_TOLERANCE_M,
         fit.gain,
         fit.right,
         fit.near,
