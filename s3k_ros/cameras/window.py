@@ -27,6 +27,11 @@ class Window:
     sensor_width: int
     sensor_height: int
 
+    def is_whole(self, width: int, height: int) -> bool:
+        """Whether an image of this size shows all of the sensor, pixel by pixel."""
+        size = self.sensor_width, self.sensor_height
+        return (self.x, self.y, self.binning) == (0, 0, 1) and size == (width, height)
+
     @classmethod
     def of_settings(cls, settings: Mapping[str, Setting]) -> Self | None:
         """The window of a camera's settings, which count in joined pixels; None without a size."""

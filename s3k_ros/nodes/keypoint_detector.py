@@ -6,8 +6,10 @@ Complete sets come through message_filters; a silent camera costs its view, not 
 
 from __future__ import annotations
 
+from functools import partial
+
 from message_filters import Subscriber
-from sensor_msgs.msg import Image
+from sensor_msgs.msg import CameraInfo, Image
 
 from s3k_ros.errors import DataError
 from s3k_ros.params.nodes import KeypointDetectorNodeParameters
@@ -15,6 +17,7 @@ from s3k_ros.params.perception import DetectorParameters
 from s3k_ros.perception.detector import ViewStatus, image_status
 from s3k_ros.perception.model_slot import ModelSlot
 from s3k_ros.ros import conversions, qos
+from s3k_ros.ros.calibration import CameraInfos
 from s3k_ros.ros.detection import DetectionStage, View, ViewSet
 from s3k_ros.ros.image_sets import ImageSet, ImageSets
 from s3k_ros.ros.model_service import ModelService
@@ -39,6 +42,7 @@ class KeypointDetectorNode(S3kNode):
         )
         self._on_parameters(p)
         self._frames: dict[str, str] = {}
+        self._infos = CameraInfos(p.cameras)
         self._make_inputs()
 
     def _make_inputs(self) -> None:
@@ -46,6 +50,9 @@ class KeypointDetectorNode(S3kNode):
         self._streams = {
             name: self.diagnostics.stream(name, p.input_timeout_s) for name in p.cameras
         }
+        for name in p.cameras:
+            learn = partial(self._infos.learn, name)
+            self.listen(CameraInfo, f"{name}/camera_info", learn, qos.images())
         self._worker = LatestWorker(self._process, self._stage.sets.drop, self.fail)
         inputs = {name: self._subscribe(name) for name in p.cameras}
         self._gatherer: ImageSets[Image] = ImageSets(
@@ -86,7 +93,10 @@ class KeypointDetectorNode(S3kNode):
         except DataError as error:
             self._streams[camera].refuse(str(error))
             return View(camera, message.header, None, ViewStatus.BAD_IMAGE)
-        return View(camera, message.header, image, image_status(image))
+        stamp_ns = conversions.nanoseconds(message.header.stamp)
+        info = self._infos.at(camera, stamp_ns)
+        whole = conversions.whole_image(info, message.width, message.height)
+        return View(camera, message.header, image, image_status(image), whole)
 
     def _on_parameters(self, params: KeypointDetectorNodeParameters) -> None:
         self._stage.overlay_scale = params.overlay_scale

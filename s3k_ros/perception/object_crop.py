@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
@@ -33,8 +34,10 @@ def object_regions(
     positions = peaks.positions[..., 0, :]
     regions = []
     for position, weight, view in zip(positions, weights, whole, strict=True):
-        pixels = view.to_image(position, stage.grid_size)
-        regions.append(object_region(pixels, weight, view.width, view.height, description))
+        corner = np.array([view.x, view.y])
+        pixels = view.to_image(position, stage.grid_size) - corner
+        region = object_region(pixels, weight, view.width, view.height, description)
+        regions.append(dataclasses.replace(region, x=region.x + view.x, y=region.y + view.y))
     return regions
 
 

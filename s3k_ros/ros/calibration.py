@@ -24,6 +24,38 @@ _TF_STATIC_QOS = QoSProfile(
 _CHANGES = 8
 
 
+class CameraInfos:
+    """What camera_info said of which time: regions and binning change while images come.
+
+    Args:
+        cameras: names.
+    """
+
+    def __init__(self, cameras: Sequence[str]) -> None:
+        # What held from when on, oldest first.
+        self._known: dict[str, deque[CameraInfo]] = {
+            name: deque(maxlen=_CHANGES) for name in cameras
+        }
+
+    def learn(self, camera: str, info: CameraInfo) -> None:
+        """Takes a camera's newest camera_info; it holds for images from its stamp on."""
+        known = self._known[camera]
+        if not known:
+            known.append(info)
+        elif not _same(known[-1], info):
+            if nanoseconds(info.header.stamp) <= nanoseconds(known[-1].header.stamp):
+                known.clear()  # no stamps, or a clock set back
+            known.append(info)
+
+    def at(self, camera: str, stamp_ns: int) -> CameraInfo | None:
+        """What held at a time; before all that is known, the oldest; None while nothing is."""
+        known = list(self._known[camera])  # a copy: another thread may learn
+        if not known:
+            return None
+        held = [info for info in known if nanoseconds(info.header.stamp) <= stamp_ns]
+        return held[-1] if held else known[0]
+
+
 class CameraCalibrations:
     """Knows the calibration of a node's cameras as far as it was published.
 
@@ -40,8 +72,7 @@ class CameraCalibrations:
     ) -> None:
         self._cameras = tuple(cameras)
         self._base_frame = base_frame
-        # Of each camera what held from when on, oldest first: regions and binning change live.
-        self._infos: dict[str, deque[CameraInfo]] = {}
+        self._infos = CameraInfos(cameras)
         self._cache: dict[str, tuple[CameraInfo, object, Camera]] = {}
         self._buffer = Buffer()
         if moving:
@@ -62,7 +93,9 @@ class CameraCalibrations:
         """
         if name not in self._cameras:
             raise DataError(f"not one of the configured cameras {', '.join(self._cameras)}")
-        info = self._info_at(name, nanoseconds(stamp))
+        info = self._infos.at(name, nanoseconds(stamp))
+        if info is None:
+            raise DataError(f"no calibration: nothing on {name}/camera_info yet")
         try:
             found = self._buffer.lookup_transform(self._base_frame, frame, Time.from_msg(stamp))
         except TransformException as error:
@@ -79,21 +112,7 @@ class CameraCalibrations:
 
     def learn(self, name: str, info: CameraInfo) -> None:
         """Takes a camera's newest camera_info; it holds for images from its stamp on."""
-        known = self._infos.setdefault(name, deque(maxlen=_CHANGES))
-        if not known:
-            known.append(info)
-        elif not _same(known[-1], info):
-            if nanoseconds(info.header.stamp) <= nanoseconds(known[-1].header.stamp):
-                known.clear()  # no stamps, or a clock set back
-            known.append(info)
-
-    def _info_at(self, name: str, stamp_ns: int) -> CameraInfo:
-        """What held at a time; before all that is known, the oldest."""
-        known = list(self._infos.get(name, ()))  # a copy: another thread may learn
-        if not known:
-            raise DataError(f"no calibration: nothing on {name}/camera_info yet")
-        held = [info for info in known if nanoseconds(info.header.stamp) <= stamp_ns]
-        return held[-1] if held else known[0]
+        self._infos.learn(name, info)
 
     def _on_static(self, message: TFMessage) -> None:
         for transform in message.transforms:

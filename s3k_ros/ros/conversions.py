@@ -24,9 +24,11 @@ from s3k_ros.geometry.se3 import Transform
 from s3k_ros.msg import Keypoint2D, Keypoint2DArray, Keypoint3D, KeypointModel
 from s3k_ros.perception.description import ModelDescription
 from s3k_ros.perception.detector import ViewKeypoints, ViewStatus
+from s3k_ros.perception.regions import Region
 from s3k_ros.perception.triangulator import KeypointEstimate
 
 BgrImage = NDArray[np.uint8]
+IntArray = NDArray[np.int_]
 
 _NS_PER_S = 1_000_000_000
 _bridge = CvBridge()
@@ -141,11 +143,7 @@ def _windowed(whole: Camera, info: CameraInfo) -> Camera:
     pixel centres at integers, u' = (u - x_offset + 1/2) / b - 1/2. `image_geometry` leaves the two
     halves out and so is off by (b - 1) / (2 b) px.
     """
-    roi = info.roi
-    binning = np.array([max(info.binning_x, 1), max(info.binning_y, 1)])
-    offset, size = np.array([roi.x_offset, roi.y_offset]), np.array([roi.width, roi.height])
-    if not size.any() and not offset.any():  # "all values 0: full resolution"
-        size = np.array([whole.width, whole.height])
+    offset, size, binning = _window(info)
     left = size // binning
     if (left < 1).any() or (offset + size > (whole.width, whole.height)).any():
         raise ConfigurationError(
@@ -157,6 +155,31 @@ def _windowed(whole: Camera, info: CameraInfo) -> Camera:
     matrix[:2, :2] /= binning[:, np.newaxis]
     matrix[:2, 2] = (whole.matrix[:2, 2] - offset + 0.5) / binning - 0.5
     return dataclasses.replace(whole, width=int(left[0]), height=int(left[1]), matrix=matrix)
+
+
+def _window(info: CameraInfo) -> tuple[IntArray, IntArray, IntArray]:
+    """Offset and size of the region in px of the whole image, and binning, each (2,) along x, y."""
+    roi = info.roi
+    binning = np.array([max(info.binning_x, 1), max(info.binning_y, 1)])
+    offset, size = np.array([roi.x_offset, roi.y_offset]), np.array([roi.width, roi.height])
+    if not size.any() and not offset.any():  # "all values 0: full resolution"
+        size = np.array([info.width, info.height])
+    return offset, size, binning
+
+
+def whole_image(info: CameraInfo | None, width: int, height: int) -> Region | None:
+    """The whole sensor's image in px of an image of this size, to the pixel.
+
+    None where the image is whole, or its camera_info (None: unknown) does not fit it.
+    """
+    if info is None:
+        return None
+    offset, size, binning = _window(info)
+    if (size // binning).tolist() != [width, height]:
+        return None
+    x, y = np.rint(-offset / binning).astype(int).tolist()
+    whole = Region(x, y, info.width // int(binning[0]), info.height // int(binning[1]))
+    return None if whole == Region.whole(width, height) else whole
 
 
 def camera_info(camera: Camera, info_header: Header) -> CameraInfo:

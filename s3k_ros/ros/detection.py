@@ -14,6 +14,7 @@ from s3k_ros.msg import Keypoint2DArray, KeypointModel, MultiViewKeypoints
 from s3k_ros.perception.detector import KeypointDetector, ViewKeypoints, ViewStatus
 from s3k_ros.perception.drawing import draw_keypoints
 from s3k_ros.perception.model_slot import ModelSlot, swapped_name
+from s3k_ros.perception.regions import Region
 from s3k_ros.perception.session import CPU
 from s3k_ros.ros import conversions, qos
 from s3k_ros.ros.conversions import BgrImage
@@ -31,12 +32,14 @@ class View:
         header: optical frame and exposure time; the set's time where no image came.
         image: (H, W, 3) uint8 BGR; None unless the status is OK.
         status: whether the image can be used.
+        whole: where the image shows a part of the sensor: the whole one, in px of the image.
     """
 
     camera: str
     header: Header
     image: BgrImage | None
     status: ViewStatus
+    whole: Region | None = None
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -117,7 +120,9 @@ class DetectionStage:
         """One set, in the thread of its owner: images to keypoints, published and returned."""
         detector = self._slot.current
         known = detector.model.fallback
-        found = detector.detect([view.image for view in views.views])
+        found = detector.detect(
+            [view.image for view in views.views], [view.whole for view in views.views]
+        )
         if detector.model.fallback != known:
             self._warn(detector)
         message = _message(views, found, detector)

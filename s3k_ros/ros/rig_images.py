@@ -66,7 +66,11 @@ class RigImages:
         image = frame.image
         if image.ndim == 2:
             image = np.asarray(cv2.cvtColor(image, cv2.COLOR_GRAY2BGR), np.uint8)
-        return View(camera, self._header(camera, frame.stamp_ns), image, image_status(image))
+        header, whole = self._header(camera, frame.stamp_ns), None
+        height, width = image.shape[:2]
+        if frame.window is not None and not frame.window.is_whole(width, height):
+            whole = conversions.whole_image(self.info(frame), width, height)
+        return View(camera, header, image, image_status(image), whole)
 
     def _header(self, camera: str, stamp_ns: int) -> Header:
         return conversions.header(stamp_ns, self._frames[camera])
@@ -103,7 +107,7 @@ class RigImages:
         height, width = frame.image.shape[:2]
         window, calibrated = frame.window, (camera.width, camera.height)
         if window is not None and _is_sensor(calibrated, window):
-            if (window.x, window.y, window.binning) != (0, 0, 1) or (width, height) != calibrated:
+            if not window.is_whole(width, height):
                 _set_window(info, window, width, height)
             return ""
         fits = (width, height) == calibrated

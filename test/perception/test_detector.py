@@ -17,6 +17,7 @@ from s3k_ros.perception.detector import (
 )
 from s3k_ros.perception.model_file import KeypointModel
 from s3k_ros.perception.object_crop import object_region
+from s3k_ros.perception.regions import Region
 from s3k_ros.perception.triangulator import KeypointTriangulator, Status
 
 PIXELS = [(300.0, 200.0), (340.5, 222.25), (271.0, 260.75), (310.0, 290.5), (365.0, 275.0)]
@@ -58,6 +59,19 @@ def test_blobs_are_found_in_images_of_any_size(
     assert np.abs(view.pixels - pixels).max() < TOLERANCE_PX * max(scale, 1.0)
     assert (view.confidences > 0.9).all()
     assert np.allclose(view.covariances[:, 0, 0], 0.25 * scale**2, rtol=0.5)
+
+
+@pytest.mark.parametrize(("x", "y", "width", "height"), [(230, 160, 200, 170), (200, 0, 440, 480)])
+def test_part_of_the_sensor_is_seen_as_in_the_whole_image(
+    detector: KeypointDetector, x: int, y: int, width: int, height: int
+) -> None:
+    """The same crop at the same scale, so the same keypoints and covariances."""
+    image = paint(640, 480, PIXELS)
+    whole = found(detector.detect([image])[0])
+    part = np.ascontiguousarray(image[y : y + height, x : x + width])
+    view = found(detector.detect([part], [Region(-x, -y, 640, 480)])[0])
+    assert np.abs(view.pixels + np.array([x, y]) - whole.pixels).max() < TOLERANCE_PX
+    np.testing.assert_allclose(view.covariances, whole.covariances, rtol=0.1)
 
 
 @pytest.mark.parametrize(("width", "height"), [(640, 480), (800, 480), (320, 240)])

@@ -18,11 +18,12 @@ from support.synthetic_model import BACKGROUND, description, paint_views, write_
 from tf2_msgs.msg import TFMessage
 
 from s3k_ros.calibration.rig_file import rig_text
-from s3k_ros.cameras.port import Frame
+from s3k_ros.cameras.port import Frame, FrameSet
 from s3k_ros.cameras.window import Window
 from s3k_ros.errors import ConfigurationError
 from s3k_ros.geometry.camera import Camera
 from s3k_ros.perception.detector import KeypointDetector, ViewKeypoints
+from s3k_ros.perception.regions import Region
 from s3k_ros.perception.triangulator import KeypointTriangulator, Status
 from s3k_ros.ros import conversions, rig_images
 from s3k_ros.ros.calibration import CameraCalibrations
@@ -141,6 +142,24 @@ def test_region_that_is_no_part_of_the_image_is_refused(change: dict[str, Any]) 
         conversions.camera_from_messages("cam0", info, camera.base_from_camera)
 
 
+@pytest.mark.parametrize(
+    ("window", "size", "whole"),
+    [
+        (WINDOWS[0], SIZES[0], None),
+        (WINDOWS[1], SIZES[1], Region(-32, -16, 320, 240)),
+        (WINDOWS[2], SIZES[2], Region(-34, -18, 213, 160)),
+        (WINDOWS[3], SIZES[3], Region(-250, -160, 640, 480)),
+        (WINDOWS[3], (100, 100), None),  # of another image
+    ],
+)
+def test_whole_image_is_told_in_pixels_of_the_part(
+    window: Window, size: tuple[int, int], whole: Region | None
+) -> None:
+    info = windowed_info(make_rig()[0], window, SIZES[WINDOWS.index(window)])
+    assert conversions.whole_image(info, *size) == whole
+    assert conversions.whole_image(None, *size) is None
+
+
 class Node:
     """As much of a node as `CameraCalibrations` and `RigImages` need."""
 
@@ -237,7 +256,11 @@ def test_keypoints_stay_where_they_are_while_regions_and_binning_change(
         ]
         for frame in frames:
             known.learn(frame.camera, images.info(frame))
-        sets.append((seconds, detector.detect([frame.image for frame in frames])))
+        together = FrameSet(seconds, 0, 0, {frame.camera: frame for frame in frames})
+        views = [images.view(name, together) for name in names]
+        assert (views[0].whole is None) == (window.x == 0)  # binning alone cuts nothing off
+        found = detector.detect([view.image for view in views], [view.whole for view in views])
+        sets.append((seconds, found))
     # As over DDS: the keypoints of a set come after the camera_info of later ones.
     for seconds, views in sets[-5:]:
         found = triangulator.estimate(
