@@ -70,6 +70,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of `s3k bench pipeline`."""
     defaults = DetectorParameters()
     parser.add_argument("--seconds", type=float, default=60.0, help="of each part with ROS")
+    parser.add_argument("--settle", type=float, default=SETTLE_S, help="seconds before that")
     parser.add_argument("--model", default="models/plush_fox.onnx", help="of the fox or the box")
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
     parser.add_argument("--rounds", type=int, default=300, help="sets of the part memory")
@@ -112,7 +113,8 @@ def run(args: argparse.Namespace) -> Result:
         targets += found
     del detector
     with tempfile.TemporaryDirectory() as folder:
-        cell = _Cell(Path(folder), Path(args.model).resolve(), params, limits, args.seconds)
+        model = Path(args.model).resolve()
+        cell = _Cell(Path(folder), model, params, limits, args.seconds, args.settle)
         cell.write(shown)
         for part in ("fused", "separate"):
             if part in args.parts:
@@ -209,6 +211,7 @@ class _Cell:
     detector: DetectorParameters
     limits: Limits
     seconds: float
+    settle_s: float
 
     def write(self, shown: pictures.Pictures) -> None:
         """Puts pictures and calibration where the nodes look for them."""
@@ -233,7 +236,7 @@ class _Cell:
             }
             job = {
                 "seconds": self.seconds,
-                "settle_s": SETTLE_S,
+                "settle_s": self.settle_s,
                 "pids": {name: process.pid for name, process in nodes.items()},
             }
             try:
@@ -241,7 +244,7 @@ class _Cell:
             except DataError as error:
                 logs = [p.read_text(errors="replace") for p in self.folder.glob("*.log")]
                 raise DataError(f"{error}: {' '.join(logs)[-1000:]}") from None
-        return _figures(heard, self.limits.source_hz)
+        return _figures(heard)
 
     def _environment(self, domain: int) -> dict[str, str]:
         from s3k_ros.bench.ros_pipeline import profile
@@ -305,7 +308,7 @@ class _Cell:
         return heard
 
 
-def _figures(heard: dict[str, Any], source_hz: float) -> dict[str, Any]:
+def _figures(heard: dict[str, Any]) -> dict[str, Any]:
     """Rate, latency, processor time and stages of what was received."""
     ids, latencies, times, good = (np.array(column) for column in zip(*heard["sets"], strict=True))
     span = times[-1] - times[0] if len(times) > 1 else np.nan
