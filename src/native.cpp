@@ -381,6 +381,57 @@ PyObject* set_lanes(PyObject*, PyObject* argument) {
   return PyBool_FromLong(found.sweep != nullptr);
 }
 
+const char kDistancesHelp[] =
+    "add_distances(points, first, second, distance, spread, log_scale, log_unusual, information,\n"
+    "gradient)\n\n"
+    "The inner loop of s3k_ros.perception.shape.Shape.gradient; adds to the last two.";
+
+// A distance counts by its inverse variance, times the probability that it is not unusual.
+void weigh_distance(const double* p, const double* q, double stated, double spread, double log_scale,
+                  double log_unusual, double direction[3], double& weight, double& residual) {
+  double length = 0.0;
+  for (int a = 0; a < 3; ++a) length += (p[a] - q[a]) * (p[a] - q[a]);
+  length = std::sqrt(length);
+  const bool known = std::isfinite(length);
+  residual = known ? stated - length : 0.0;
+  for (int a = 0; a < 3; ++a) direction[a] = known ? (p[a] - q[a]) / std::max(length, 1e-9) : 0.0;
+  const double sigmas = residual / spread;
+  const double log_right = log_scale - std::log(spread) - 0.5 * sigmas * sigmas;
+  weight = 1.0 / ((1.0 + std::exp(log_unusual - log_right)) * spread * spread);
+}
+
+PyObject* add_distances(PyObject*, PyObject* const* given, Py_ssize_t count) {
+  Arguments args(given, count);
+  const Py_ssize_t k = args.length(0, 0), d = args.length(1, 0), n = 3 * k;
+  const double* points = args.next<const double>({k, 3});
+  const int64_t* first = args.next<const int64_t>({d});
+  const int64_t* second = args.next<const int64_t>({d});
+  const double* distance = args.next<const double>({d});
+  const double* spread = args.next<const double>({d});
+  const double log_scale = args.number(), log_unusual = args.number();
+  double* information = args.next<double>({n, n});
+  double* gradient = args.next<double>({n});
+  if (!args.good()) return nullptr;
+  for (Py_ssize_t i = 0; i < d; ++i) {
+    if (first[i] < 0 || first[i] >= k || second[i] < 0 || second[i] >= k)
+      return PyErr_Format(PyExc_ValueError, "distance %zd is of a keypoint that is not there", i);
+    const Py_ssize_t a = 3 * first[i], b = 3 * second[i];
+    double u[3], weight, residual;
+    weigh_distance(points + a, points + b, distance[i], spread[i], log_scale, log_unusual, u,
+                   weight, residual);
+    for (int p = 0; p < 3; ++p) {
+      gradient[a + p] += weight * residual * u[p];
+      gradient[b + p] -= weight * residual * u[p];
+      for (int q = 0; q < 3; ++q) {
+        const double part = weight * u[p] * u[q];
+        information[(a + p) * n + a + q] += part, information[(b + p) * n + b + q] += part;
+        information[(a + p) * n + b + q] -= part, information[(b + p) * n + a + q] -= part;
+      }
+    }
+  }
+  Py_RETURN_NONE;
+}
+
 const char kSolveHelp[] =
     "solve_positive(matrix, vector)\n\nThe solution of a symmetric positive definite system in place "
     "of the vector (n,), the\nlower Cholesky factor in place of the matrix (n, n). False where there "
@@ -424,6 +475,7 @@ PyMethodDef methods[] = {
     {"triangulate", plain(triangulate), METH_FASTCALL, kTriangulateHelp},
     {"rays", plain(rays), METH_FASTCALL, kRaysHelp},
     {"fit_mixture", plain(fit_mixture), METH_FASTCALL, kMixtureHelp},
+    {"add_distances", plain(add_distances), METH_FASTCALL, kDistancesHelp},
     {"solve_positive", plain(solve_positive), METH_FASTCALL, kSolveHelp},
     {"inverse_blocks", plain(inverse_blocks), METH_FASTCALL, kInverseHelp},
     {"set_lanes", set_lanes, METH_O,

@@ -47,6 +47,18 @@ def fit_mixture(
     span: NDArray[np.float64],
     /,
 ) -> None: ...
+def add_distances(
+    points: NDArray[np.float64],
+    first: NDArray[np.int64],
+    second: NDArray[np.int64],
+    distance: NDArray[np.float64],
+    spread: NDArray[np.float64],
+    log_scale: float,
+    log_unusual: float,
+    information: NDArray[np.float64],
+    gradient: NDArray[np.float64],
+    /,
+) -> None: ...
 def solve_positive(matrix: NDArray[np.float64], vector: NDArray[np.float64], /) -> bool: ...
 def inverse_blocks(factor: NDArray[np.float64], blocks: NDArray[np.float64], /) -> None: ...
 def set_lanes(lanes: int, /) -> bool: ...

@@ -254,6 +254,6 @@ def _joint(fit: Fit, shape: Shape) -> tuple[Array, Array]:
     count = len(fit.points)
     rows = np.arange(count)
     information, gradient = shape.gradient(fit.points)
-    information[rows, rows] += fit.damped
-    flat = information.swapaxes(1, 2).reshape(3 * count, 3 * count)
-    return flat, (gradient + fit.gradient).ravel()
+    # A view: the diagonal blocks of the information change in place.
+    information.reshape(count, 3, count, 3)[rows, :, rows, :] += fit.damped
+    return information, gradient + fit.gradient.ravel()

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit
 
+from s3k_ros.geometry import _native
 from s3k_ros.perception.description import DistanceDescription
 
 Array = NDArray[np.float64]
@@ -25,6 +26,8 @@ BoolArray = NDArray[np.bool_]
 _UNUSUAL = 0.02
 # Metres over which the distance of a wrong keypoint scatters.
 _SCATTER_M = 0.3
+_LOG_SCALE = float(np.log((1.0 - _UNUSUAL) * _SCATTER_M) - 0.5 * np.log(2 * np.pi))
+_LOG_UNUSUAL = float(np.log(_UNUSUAL))
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -37,8 +40,8 @@ class Shape:
         spread: (D,) m, standard deviation.
     """
 
-    first: NDArray[np.int_]
-    second: NDArray[np.int_]
+    first: NDArray[np.int64]
+    second: NDArray[np.int64]
     distance: Array
     spread: Array
 
@@ -46,8 +49,8 @@ class Shape:
     def of(cls, distances: Sequence[DistanceDescription]) -> Shape:
         """As a model file states them."""
         return cls(
-            np.array([d.keypoints[0] for d in distances], int),
-            np.array([d.keypoints[1] for d in distances], int),
+            np.array([d.keypoints[0] for d in distances], np.int64),
+            np.array([d.keypoints[1] for d in distances], np.int64),
             np.array([d.distance_m for d in distances], float),
             np.array([d.spread_m for d in distances], float),
         )
@@ -77,21 +80,23 @@ class Shape:
         return Links(points[other], covariances[other], distance, spread)
 
     def gradient(self, points: Array) -> tuple[Array, Array]:
-        """Information (K, K, 3, 3) in blocks and gradient (K, 3), at points (K, 3)."""
-        count = len(points)
-        distance, direction = _polar(points[self.first] - points[self.second])
-        known = np.isfinite(distance)
-        residual = np.where(known, self.distance - distance, 0.0)
-        direction = np.where(known[:, np.newaxis], direction, 0.0)
-        weight = _weight(_log_right(residual, self.spread**2), self.spread**2)
-        scaled = weight[:, np.newaxis] * direction
-        blocks = scaled[:, :, np.newaxis] * direction[:, np.newaxis]
-        pull = scaled * residual[:, np.newaxis]
-        information, gradient = np.zeros((count, count, 3, 3)), np.zeros((count, 3))
-        for one, other, sign in ((self.first, self.second, 1.0), (self.second, self.first, -1.0)):
-            np.add.at(information, (one, one), blocks)
-            np.subtract.at(information, (one, other), blocks)
-            np.add.at(gradient, one, sign * pull)
+        """Information (3 K, 3 K) and gradient (3 K,) of the distances at points (K, 3).
+
+        A distance counts as in `Links.gradient`, the points being variables: by its spread alone.
+        """
+        size = 3 * len(points)
+        information, gradient = np.zeros((size, size)), np.zeros(size)
+        _native.add_distances(
+            points,
+            self.first,
+            self.second,
+            self.distance,
+            self.spread,
+            _LOG_SCALE,
+            _LOG_UNUSUAL,
+            information,
+            gradient,
+        )
         return information, gradient
 
 
@@ -130,19 +135,18 @@ class Links:
 
 def _log_right(residual: Array, variance: Array) -> Array:
     """Logarithm of the density of a right distance over that of a wrong one."""
-    scale = np.log((1.0 - _UNUSUAL) * _SCATTER_M) - 0.5 * np.log(2 * np.pi * variance)
-    return np.asarray(scale - 0.5 * residual**2 / variance)
+    return np.asarray(_LOG_SCALE - 0.5 * np.log(variance) - 0.5 * residual**2 / variance)
 
 
 def _gain(right: Array) -> Array:
     """Log-likelihood of a distance that may be unusual; zero where nothing is known."""
     known = np.isfinite(right)
-    return np.where(known, np.logaddexp(np.where(known, right, 0.0), np.log(_UNUSUAL)), 0.0)
+    return np.where(known, np.logaddexp(np.where(known, right, 0.0), _LOG_UNUSUAL), 0.0)
 
 
 def _weight(right: Array, variance: Array) -> Array:
     """Inverse variance of a distance, times the probability that it is not unusual."""
-    return np.asarray(expit(right - np.log(_UNUSUAL)) / variance)
+    return np.asarray(expit(right - _LOG_UNUSUAL) / variance)
 
 
 def _along(direction: Array, covariances: Array) -> Array:
