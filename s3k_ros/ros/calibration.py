@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections import deque
 from collections.abc import Sequence
 
@@ -24,6 +25,15 @@ _TF_STATIC_QOS = QoSProfile(
 _CHANGES = 8
 
 
+@dataclasses.dataclass
+class _Held:
+    """A camera_info and the stamps of the first and the last message that said the same, ns."""
+
+    info: CameraInfo
+    first_ns: int
+    last_ns: int
+
+
 class CameraInfos:
     """What camera_info said of which time: regions and binning change while images come.
 
@@ -32,28 +42,32 @@ class CameraInfos:
     """
 
     def __init__(self, cameras: Sequence[str]) -> None:
-        # What held from when on, oldest first.
-        self._known: dict[str, deque[CameraInfo]] = {
-            name: deque(maxlen=_CHANGES) for name in cameras
-        }
+        self._known: dict[str, deque[_Held]] = {name: deque(maxlen=_CHANGES) for name in cameras}
 
     def learn(self, camera: str, info: CameraInfo) -> None:
-        """Takes a camera's newest camera_info; it holds for images from its stamp on."""
-        known = self._known[camera]
-        if not known:
-            known.append(info)
-        elif not _same(known[-1], info):
-            if nanoseconds(info.header.stamp) <= nanoseconds(known[-1].header.stamp):
-                known.clear()  # no stamps, or a clock set back
-            known.append(info)
+        """Takes a camera's newest camera_info."""
+        known, stamp_ns = self._known[camera], nanoseconds(info.header.stamp)
+        if known and stamp_ns < known[-1].last_ns:  # a clock set back
+            known.clear()
+        if known and _same(known[-1].info, info):
+            known[-1].last_ns = stamp_ns
+            return
+        if known and stamp_ns == known[-1].last_ns:  # a driver without stamps
+            known.clear()
+        known.append(_Held(info, stamp_ns, stamp_ns))
 
     def at(self, camera: str, stamp_ns: int) -> CameraInfo | None:
-        """What held at a time; before all that is known, the oldest; None while nothing is."""
+        """What held at a time; None while nothing is known, and between two that differ.
+
+        Before all that is known it is the oldest, after it the newest.
+        """
         known = list(self._known[camera])  # a copy: another thread may learn
-        if not known:
-            return None
-        held = [info for info in known if nanoseconds(info.header.stamp) <= stamp_ns]
-        return held[-1] if held else known[0]
+        if known and stamp_ns <= known[0].last_ns:
+            return known[0].info
+        if known and stamp_ns >= known[-1].first_ns:
+            return known[-1].info
+        held = (h.info for h in known if h.first_ns <= stamp_ns <= h.last_ns)
+        return next(held, None)
 
 
 class CameraCalibrations:
@@ -95,7 +109,10 @@ class CameraCalibrations:
             raise DataError(f"not one of the configured cameras {', '.join(self._cameras)}")
         info = self._infos.at(name, nanoseconds(stamp))
         if info is None:
-            raise DataError(f"no calibration: nothing on {name}/camera_info yet")
+            raise DataError(
+                f"no calibration: nothing on {name}/camera_info yet, or it has just changed and "
+                "what came with this image was lost"
+            )
         try:
             found = self._buffer.lookup_transform(self._base_frame, frame, Time.from_msg(stamp))
         except TransformException as error:

@@ -44,14 +44,14 @@ def stack(ros, start_node, tmp_path_factory):
     diagnostics = ros.collect(DiagnosticArray, "/diagnostics")
     ros.spin_until(cameras.connected, what="subscription of the detector")
 
-    def feed(done, what, points=POINTS):
+    def feed(done, what, points=POINTS, region=None):
         last = 0.0
 
         def publish_and_look():
             nonlocal last
             if time.monotonic() - last > 0.15:
                 last = time.monotonic()
-                cameras.publish(points)
+                cameras.publish(points, region=region)
             return done()
 
         return ros.spin_until(publish_and_look, what=what)
@@ -107,6 +107,18 @@ def test_seen_keypoints_have_less_uncertainty_than_raw_ones(stack):
         assert np.trace(np.reshape(t.covariance, (3, 3))) < np.trace(
             np.reshape(r.covariance, (3, 3))
         )
+
+
+def test_keypoints_stay_where_they_are_when_the_cameras_go_over_to_a_region(stack):
+    """Detector and triangulator follow camera_info from set to set, here and back."""
+    for region in (None, (150, 90, 360, 300), (140, 80, 380, 310), None):
+        stack.raw.clear()
+        stack.feed(lambda: len(stack.raw) >= 3, "sets in a row", region=region)
+        stack.ros.spin(0.5)
+        for message in stack.raw:
+            assert all_ok(message), (region, [k.status for k in message.keypoints])
+            found = [[k.position.x, k.position.y, k.position.z] for k in message.keypoints]
+            assert np.linalg.norm(np.array(found) - POINTS, axis=1).max() < 3e-3, region
 
 
 def predict(stack, stamp_ns):

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sensor_msgs.msg import CameraInfo, Image
+from sensor_msgs.msg import CameraInfo, Image, RegionOfInterest
 from tf2_ros import StaticTransformBroadcaster
 
 from s3k_ros.geometry.camera import Camera
@@ -49,6 +49,7 @@ class FakeCameras:
         broken: Collection[str] = (),
         stamp_ns: int | None = None,
         jitter_ns: int = 100_000,
+        region: tuple[int, int, int, int] | None = None,
     ) -> int:
         """One set of images of points (K, 3) in the base frame; returns its first stamp.
 
@@ -58,6 +59,7 @@ class FakeCameras:
             broken: cameras whose message lacks half of its data.
             stamp_ns: exposure of the first camera, now by default.
             jitter_ns: how much later each next camera exposes.
+            region: x, y, width, height of the part of the sensor that all cameras show, px.
         """
         stamp_ns = time.time_ns() if stamp_ns is None else stamp_ns
         for i, (camera, image) in enumerate(
@@ -66,7 +68,12 @@ class FakeCameras:
             if camera.name in silent:
                 continue
             header = conversions.header(stamp_ns + i * jitter_ns, f"{camera.name}_optical")
-            self._infos[camera.name].publish(conversions.camera_info(camera, header))
+            info = conversions.camera_info(camera, header)
+            if region is not None:
+                x, y, width, height = region
+                image = np.ascontiguousarray(image[y : y + height, x : x + width])
+                info.roi = RegionOfInterest(x_offset=x, y_offset=y, width=width, height=height)
+            self._infos[camera.name].publish(info)
             message = conversions.image_to_message(image, header)
             if camera.name in broken:
                 message.data = message.data[: len(message.data) // 2]
