@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -25,7 +26,6 @@ from s3k_ros.calibration.rig_file import rig_text
 from s3k_ros.cameras.recording.calibration import recorded_cameras
 from s3k_ros.cameras.recording.reader import Recording
 from s3k_ros.cameras.recording.sets import RecordedSets
-from s3k_ros.cameras.recording.writer import RecordingWriter
 from s3k_ros.msg import Keypoint3D, Keypoint3DArray, KeypointModel, MultiViewKeypoints
 from s3k_ros.ros import conversions, qos
 from s3k_ros.ros.conversions import nanoseconds
@@ -43,6 +43,27 @@ def start_recorder(path: Path, domain: int, *options: str) -> subprocess.Popen[s
         stderr=subprocess.STDOUT,
         text=True,
     )
+
+
+def await_recorded(ros, recorder: subprocess.Popen[str], path: Path, images: int) -> None:
+    """Waits until a recording has so many images of every camera, and what is latched."""
+    wanted = [f"/live/{name}/image_raw" for name in NAMES]
+    latched = ["/tf_static", "/live/keypoint_model"]
+
+    def there():
+        if recorder.poll() is not None:
+            pytest.fail(f"the recorder ended: {recorder.communicate()[0]}")
+        if not path.exists() or path.stat().st_size < 4 * images * 640 * 480 * 3:
+            return False
+        counts = Counter(m.topic for m in Recording(path).messages(lambda _: True))
+        return all(counts[t] for t in latched) and all(counts[t] >= images for t in wanted)
+
+    try:
+        ros.spin_until(there, what=f"{images} images a camera recorded")
+    except BaseException:
+        recorder.send_signal(signal.SIGINT)
+        print(recorder.communicate()[0])
+        raise
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +89,7 @@ def stack(ros, start_node, module_domain, tmp_path_factory):
     live.wait_until_ready()
     path = folder / "live.mcap"
     recorder = start_recorder(path, module_domain)
-    ros.spin_until(lambda: path.exists() and path.stat().st_size > 60e6, what="60 MB recorded")
+    await_recorded(ros, recorder, path, 15)
     recorder.send_signal(signal.SIGINT)
     output, _ = recorder.communicate(timeout=60)
     yield SimpleNamespace(
@@ -107,8 +128,7 @@ def recorded(stack, topic, kind):
 def test_ctrl_c_finishes_the_file(stack):
     assert stack.code == 0, stack.output
     assert Recording(stack.path).finished
-    assert "14 topics" in stack.output or "13 topics" in stack.output, stack.output
-    assert " dropped" in stack.output
+    assert " topics, " in stack.output and " dropped" in stack.output, stack.output
 
 
 def test_messages_are_recorded_as_they_were_sent(stack):
@@ -160,6 +180,12 @@ def same_results(stack, ros, place):
     keypoints = ros.collect(Keypoint3DArray, f"/{place}/keypoints", qos.keypoints())
     views = ros.collect(MultiViewKeypoints, f"/{place}/keypoints_2d", qos.keypoints())
 
+    def good():
+        return any(k.status == Keypoint3D.OK for m in keypoints for k in m.keypoints)
+
+    ros.spin_until(good, what=f"the first keypoints of {place}")
+    keypoints.clear()  # those before the cameras' TF was known
+
     def common():
         a, b = by_stamp(stack.keypoints), by_stamp(keypoints)
         seen = [by_stamp(stack.views), by_stamp(views)]
@@ -208,8 +234,9 @@ def test_replay_of_camera_rig_has_the_recorded_images(stack, ros, start_node):
 
 def test_a_killed_recorder_leaves_a_file_that_can_be_replayed(stack, ros, module_domain):
     path = stack.folder / "killed.mcap"
-    recorder = start_recorder(path, module_domain)
-    ros.spin_until(lambda: path.exists() and path.stat().st_size > 20e6, what="20 MB recorded")
+    topics = ["--topics", "/live/*", "/tf_static"]  # those of other tests may linger
+    recorder = start_recorder(path, module_domain, *topics)
+    await_recorded(ros, recorder, path, 5)
     recorder.kill()
     recorder.communicate(timeout=60)
     assert not Recording(path).finished
@@ -239,27 +266,7 @@ def test_recorder_refuses_what_it_cannot_do(tmp_path, module_domain):
         assert message in output
 
 
-@pytest.mark.parametrize(
-    ("node", "params", "message"),
-    [
-        ("camera_rig", {"source": "topics"}, "source 'topics' is for perception"),
-        ("camera_rig", {"source": "replay"}, "needs the parameter replay.recording"),
-        (
-            "camera_rig",
-            {"source": "replay", "replay.recording": "/nowhere/r.mcap"},
-            "/nowhere/r.mcap does not exist",
-        ),
-    ],
-)
-def test_sources_that_cannot_be_are_refused(start_node, node, params, message):
-    process = start_node(node, params, "/refused")
+def test_camera_rig_refuses_to_publish_what_it_gets_from_topics(start_node):
+    process = start_node("camera_rig", {"source": "topics"}, "/refused")
     assert process.wait() == 2
-    assert message in process.output
-
-
-def test_a_recording_without_a_camera_is_refused(start_node, tmp_path):
-    RecordingWriter(tmp_path / "empty.mcap").close()
-    params = {"source": "replay", "replay.recording": tmp_path / "empty.mcap"}
-    process = start_node("camera_rig", params, "/empty")
-    assert process.wait() == 2
-    assert "holds no images" in process.output
+    assert "source 'topics' is for perception" in process.output
