@@ -1,7 +1,8 @@
 """A rig of single cameras on a bus: the instrument that Basler and fake cameras make together.
 
-Every camera has a thread (`link.py`) that stamps its frames; here they are paired, counted and
-queued. Bayer images are interpolated in `next_set`, in the consumer's thread.
+Every camera has a thread (`link.py`) that stamps its frames; here they are paired (`pairing.py`),
+counted and queued (`outbox.py`). Bayer images are interpolated in `next_set`, in the consumer's
+thread.
 """
 
 from __future__ import annotations
@@ -17,30 +18,26 @@ from s3k_ros.cameras.controls import Controls
 from s3k_ros.cameras.device import CameraBus, CameraDevice, RawFrame, Role
 from s3k_ros.cameras.host import Claims, HostClock, SystemClock
 from s3k_ros.cameras.link import CameraLink
-from s3k_ros.cameras.pairing import Arrival, Paired, Pairing, Refused
-from s3k_ros.cameras.pixels import to_image
+from s3k_ros.cameras.outbox import Outbox, Outcome
+from s3k_ros.cameras.pairing import Arrival, Pairing
 from s3k_ros.cameras.port import (
     CameraState,
     CameraStatistics,
     ClockState,
     Event,
     EventKind,
-    Frame,
     FrameSet,
     Reason,
     RigStatistics,
     Setting,
     Value,
 )
-from s3k_ros.cameras.tally import Tally
-from s3k_ros.cameras.watch import Trigger, Watch
+from s3k_ros.cameras.watch import Keeper, Trigger, Watch
 from s3k_ros.errors import ConfigurationError, DeviceUnavailableError
 from s3k_ros.params.cameras import CameraRigParameters, CameraSettings, TriggerParameters
 
 # Events that wait for the consumer.
 KEPT_EVENTS = 1000
-
-Outcome = Paired[RawFrame] | Refused[RawFrame]
 
 
 class DeviceRig:
@@ -102,8 +99,8 @@ class DeviceRig:
         self._common = CommonClock() if trigger.mode == "ptp" else None
         self._watch = Watch(parameters.silence_s, rate_hz, parameters.restart_silent_s, drivers)
         self._pairing = self._make_pairing()
-        self._forget()
-        self._threads: list[Trigger | _Keeper] = []
+        self._outbox = Outbox(parameters.queue_sets)
+        self._threads: list[Trigger | Keeper] = []
         self._opened = self._active = False
 
     def _make_pairing(self) -> Pairing[RawFrame]:
@@ -114,12 +111,6 @@ class DeviceRig:
             timeout_ns=round(1e9 * self._parameters.set_timeout_s),
             min_cameras=self._parameters.min_views,
         )
-
-    def _forget(self) -> None:
-        """Begins all counts at zero."""
-        self._ready: collections.deque[tuple[int, Paired[RawFrame], int]] = collections.deque()
-        self._tally = Tally()
-        self._set_id = 0
 
     # --- life cycle -----------------------------------------------------------------------------
 
@@ -133,7 +124,7 @@ class DeviceRig:
         if self._opened:
             return
         self._pairing = self._make_pairing()
-        self._forget()
+        self._outbox = Outbox(self._parameters.queue_sets)
         devices = self._bus.devices()
         complaints = []
         try:
@@ -168,7 +159,7 @@ class DeviceRig:
             self._active = True
             self._watch.start(self._clock.monotonic_ns())
         self._want(True)
-        self._threads = [_Keeper(self)]
+        self._threads = [Keeper(self._keep)]
         if self._trigger_parameters.mode in ("software", "action"):
             self._threads.append(Trigger(self._fire, self._clock, lambda: self._controls.rate_hz))
 
@@ -183,8 +174,7 @@ class DeviceRig:
         with self._lock:
             self._active = False
             self._take(self._pairing.flush())
-            while self._ready:
-                self._tally.refused(self._ready.popleft()[1].members, Reason.STOPPED)
+            self._outbox.clear()
             self._lock.notify_all()
 
     def close(self) -> None:
@@ -212,43 +202,14 @@ class DeviceRig:
     def next_set(self, timeout_s: float) -> FrameSet | None:
         """See `CameraRig.next_set`."""
         with self._lock:
-            if not self._lock.wait_for(lambda: self._ready or not self._active, timeout_s):
-                return None
-            if not self._ready:
-                return None
-            set_id, paired, to_system_ns = self._ready.popleft()
-            self._tally.delivered(paired.members, complete=not paired.missing)
-        frames = {
-            name: Frame(
-                name,
-                to_image(arrival.payload.data, arrival.payload.pixel_format),
-                arrival.time_ns + to_system_ns,
-                arrival.error_ns,
-                arrival.counter,
-                arrival.payload.window,
-            )
-            for name, arrival in paired.members.items()
-        }
-        stamps = sorted(frame.stamp_ns for frame in frames.values())
-        reference = stamps[(len(stamps) - 1) // 2]
-        return FrameSet(set_id, reference, paired.skew_ns, frames, paired.missing)
+            self._lock.wait_for(lambda: len(self._outbox) or not self._active, timeout_s)
+            parcel = self._outbox.take()
+        return parcel.frame_set() if parcel else None
 
     def _take(self, outcomes: Iterable[Outcome]) -> None:
-        """Counts what the pairing decided and queues its sets; the lock is held."""
-        to_system_ns = self._clock.system_ns() - self._clock.monotonic_ns()
-        for outcome in outcomes:
-            if isinstance(outcome, Refused):
-                self._tally.dropped(outcome.arrival.camera, outcome.reason)
-                continue
-            if len(outcome.members) > 1 and outcome.refused is not Reason.STOPPED:
-                self._tally.measured(outcome.skew_ns)
-            if outcome.refused:
-                self._tally.refused(outcome.members, outcome.refused)
-                continue
-            self._set_id += 1
-            self._ready.append((self._set_id, outcome, to_system_ns))
-            if len(self._ready) > self._parameters.queue_sets:
-                self._tally.refused(self._ready.popleft()[1].members, Reason.OVERFLOW)
+        """Takes over what the pairing decided; the lock is held."""
+        self._outbox.add(outcomes, self._clock.system_ns() - self._clock.monotonic_ns())
+        if len(self._outbox):
             self._lock.notify_all()
 
     # --- what the links and threads report ------------------------------------------------------
@@ -266,12 +227,12 @@ class DeviceRig:
                     text = "frames arrive damaged: link, cable or bandwidth"
                     self.on_event(EventKind.FRAMES_FAILED, link.name, text)
                 return
-            self._tally.received[link.name] += 1
+            self._outbox.tally.received[link.name] += 1
             time = self._stamp(link, raw, received_ns)
             if time is None or raw.counter is None:
                 if raw.counter is not None:
                     self._pairing.undated(link.name, link.epoch, raw.counter, link.stream)
-                self._tally.dropped(link.name, Reason.CLOCK)
+                self._outbox.tally.dropped(link.name, Reason.CLOCK)
                 return
             device_ns = None if raw.tick is None else round(raw.tick * link.ticks.tick_ns)
             arrival = Arrival(
@@ -306,7 +267,7 @@ class DeviceRig:
         with self._lock:
             self._events.append(Event(kind, camera, text, self._clock.system_ns()))
 
-    def keep(self) -> None:
+    def _keep(self) -> None:
         """What has to happen without a frame: sets time out, cameras fall silent."""
         with self._lock:
             now = self._clock.monotonic_ns()
@@ -356,7 +317,7 @@ class DeviceRig:
     def statistics(self) -> RigStatistics:
         """See `CameraRig.statistics`."""
         with self._lock:
-            return self._tally.statistics(
+            return self._outbox.tally.statistics(
                 {name: self._camera_statistics(link) for name, link in self._links.items()}
             )
 
@@ -377,7 +338,7 @@ class DeviceRig:
         return CameraStatistics(
             state=state,
             device=str(device.info) if device else "",
-            **self._tally.of_camera(link.name, self._pairing.missed),
+            **self._outbox.tally.of_camera(link.name, self._pairing.missed),
             connections=link.connections,
             restarts=link.restarts,
             note=link.note if device else "",
@@ -387,21 +348,3 @@ class DeviceRig:
     def _clock_state(self, link: CameraLink) -> ClockState:
         offsets_ns = self._common.offsets_ns if self._common else {}
         return dataclasses.replace(link.ticks.state(), offset_ns=offsets_ns.get(link.name))
-
-
-class _Keeper:
-    """Looks after a rig a hundred times a second."""
-
-    def __init__(self, rig: DeviceRig) -> None:
-        self._ended = threading.Event()
-        self._rig = rig
-        self._thread = threading.Thread(target=self._run, name="camera rig", daemon=True)
-        self._thread.start()
-
-    def _run(self) -> None:
-        while not self._ended.wait(0.01):
-            self._rig.keep()
-
-    def end(self) -> None:
-        self._ended.set()
-        self._thread.join()

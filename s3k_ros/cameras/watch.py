@@ -1,4 +1,4 @@
-"""Who is silent, and the pace of software triggers."""
+"""Who is silent, and the threads that keep a rig and its software triggers going."""
 
 from __future__ import annotations
 
@@ -118,6 +118,25 @@ class Watch:
                 self._restarted[camera] = now_ns
                 due.append((camera, before is None))
         return due
+
+
+class Keeper:
+    """Calls ``keep`` a hundred times a second from a thread of its own."""
+
+    def __init__(self, keep: Callable[[], None]) -> None:
+        self._keep = keep
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="camera rig", daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        while not self._ended.wait(0.01):
+            self._keep()
+
+    def end(self) -> None:
+        """Calls no more."""
+        self._ended.set()
+        self._thread.join()
 
 
 class Trigger:
