@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
 import subprocess
+from pathlib import Path
 
 import pytest
+import yaml
+from ament_index_python.packages import get_package_share_directory
 
 from s3k_ros.msg import Keypoint3D, Keypoint3DArray
+from s3k_ros.params.cameras import ReplayParameters
+from s3k_ros.params.nodes import CameraRigNodeParameters
 from s3k_ros.ros import qos
 
 pytestmark = pytest.mark.ros
@@ -16,10 +22,13 @@ pytestmark = pytest.mark.ros
 ARGUMENTS = {
     "perception.launch.xml": [
         *("namespace", "base_frame", "model", "params", "use_sim_time"),
-        *("fused", "start_cameras", "source", "rig"),
+        *("fused", "start_cameras", "source", "rig", "recording", "replay_speed", "replay_loop"),
     ],
     "grasp.launch.xml": ["namespace", "base_frame", "robot", "params", "use_sim_time"],
-    "cell.launch.xml": ["namespace", "base_frame", "rig", "model", "robot", "params", "sim"],
+    "cell.launch.xml": [
+        *("namespace", "base_frame", "rig", "model", "robot", "params", "sim", "source"),
+        "recording",
+    ],
     "demo.launch.xml": ["seed", "trials", "output_dir", "video", "model"],
 }
 
@@ -31,6 +40,34 @@ def test_launch_file_tells_its_arguments(name):
     assert done.returncode == 0, done.stderr
     for argument in ARGUMENTS[name]:
         assert f"'{argument}'" in done.stdout
+
+
+def fused_parameters(**arguments: str) -> dict[str, object]:
+    """What cell.launch.xml sets for the node `perception`."""
+    launch_file = pytest.importorskip("ros2cli.launch_file")
+    path = Path(get_package_share_directory("s3k_ros")) / "launch" / "cell.launch.xml"
+    processes = launch_file.read_processes(str(path), {"fused": "true", **arguments})
+    [command] = [process.command for process in processes if process.name == "perception"]
+    found: dict[str, object] = {}
+    for before, word in itertools.pairwise(command):
+        if before == "--params-file":
+            for node, content in yaml.safe_load(Path(word).read_text()).items():
+                if node in ("/**", "/**/perception"):
+                    found |= content["ros__parameters"]
+    return found
+
+
+def test_fused_perception_of_the_simulated_cell_takes_its_images_from_topics():
+    assert fused_parameters(sim="true")["source"] == "topics"
+    assert fused_parameters()["source"] == "basler"
+    assert fused_parameters(sim="true", source="fake")["source"] == "fake"
+    replay = fused_parameters(source="replay", recording="12", replay_speed="2", replay_loop="true")
+    assert replay["replay.recording"] == "12"  # a text, whatever it looks like
+    assert (replay["replay.speed"], replay["replay.loop"]) == (2.0, True)
+    for parameters in (replay, fused_parameters()):
+        for kind, prefix in ((CameraRigNodeParameters, ""), (ReplayParameters, "replay.")):
+            names = [info.name for info in kind.describe() if prefix + info.name in parameters]
+            kind.from_mapping({name: parameters[prefix + name] for name in names})
 
 
 @pytest.mark.sim
