@@ -29,7 +29,7 @@ setup(
         Extension(
             "s3k_ros.geometry._native",
             ["src/native.cpp"],
-            depends=[f"src/{name}.h" for name in ("dense", "lanes", "mixture", "triangulation")],
+            depends=[str(path) for path in Path("src").glob("*.h")],
             # As in CMakeLists.txt.
             extra_compile_args=["-std=c++17", "-O3", "-fno-math-errno", "-fno-trapping-math"],
         )

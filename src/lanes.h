@@ -1,5 +1,5 @@
-// What the inner loops share, compiled for each width of vectors: LANES points go through every step
-// side by side, one a lane; masks (-1 or 0 a lane) stand in for branches.
+// What the inner loops share, compiled for each width of vectors: LANES points go through every
+// step side by side, one a lane; masks (-1 or 0 a lane) stand in for branches.
 // No include guards: these files are included once for each width, each time in a namespace.
 
 typedef double V __attribute__((vector_size(LANES * sizeof(double))));
@@ -47,7 +47,8 @@ INLINE void undistort(const Camera& c, V& x, V& y) {
     V px = x, py = y, a, b, d;
     distort(c, px, py, a, b, d);
     const V ex = px - u, ey = py - v;
-    far = far & ~((ex * ex <= kUndistorted * kUndistorted) & (ey * ey <= kUndistorted * kUndistorted));
+    const double least = kUndistorted * kUndistorted;
+    far = far & ~((ex * ex <= least) & (ey * ey <= least));
     const V scale = 1.0 / (a * d - b * b);
     x = where(far, x - (d * ex - b * ey) * scale, x);
     y = where(far, y - (a * ey - b * ex) * scale, y);

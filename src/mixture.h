@@ -3,18 +3,18 @@
 
 // One block of points; their results are written for the first `lanes` of them.
 TARGET
-inline void fit_block(const MixtureArrays& in, Py_ssize_t first, int lanes) {
+inline void fit_block(const MixtureArrays& in, ssize_t first, int lanes) {
   V p[3] = {};
   for (int l = 0; l < LANES; ++l)
     for (int a = 0; a < 3; ++a) p[a][l] = in.at[3 * (first + std::min(l, lanes - 1)) + a];
   V gain{}, scale{}, count{}, gradient[3] = {};
   Symmetric h{};
-  for (Py_ssize_t i = 0; i < in.views; ++i) {
+  for (ssize_t i = 0; i < in.views; ++i) {
     const Sight s = project(in.cameras[i], p);
     const double loose = in.loose[i];
     V u{}, v{}, a{}, b{}, d{}, log_right{}, log_near{}, log_lost{}, seen{};
     for (int l = 0; l < LANES; ++l) {
-      const Py_ssize_t k = first + std::min(l, lanes - 1);
+      const ssize_t k = first + std::min(l, lanes - 1);
       u[l] = in.pixels.at(i, k, 0), v[l] = in.pixels.at(i, k, 1);
       a[l] = in.precisions.at(i, k, 0, 0), b[l] = in.precisions.at(i, k, 0, 1);
       d[l] = in.precisions.at(i, k, 1, 1);
@@ -56,13 +56,13 @@ inline void fit_block(const MixtureArrays& in, Py_ssize_t first, int lanes) {
     scale += squares * (0.5 / (in.spans[i] * in.spans[i]));
     count += where(counted, V{} + 1.0, 0.0);
     for (int l = 0; l < lanes; ++l) {
-      const Py_ssize_t at = i * in.points + first + l;
+      const ssize_t at = i * in.points + first + l;
       in.right[at] = right[l], in.near[at] = near[l];
       in.residuals[2 * at] = off_u[l], in.residuals[2 * at + 1] = off_v[l];
     }
   }
   for (int l = 0; l < lanes; ++l) {
-    const Py_ssize_t k = first + l;
+    const ssize_t k = first + l;
     in.gain[k] = gain[l];
     in.span[k] = count[l] > 0.0 ? std::sqrt(count[l] / scale[l]) : kNaN;
     for (int a = 0; a < 3; ++a) in.gradient[3 * k + a] = gradient[a][l];
@@ -71,18 +71,18 @@ inline void fit_block(const MixtureArrays& in, Py_ssize_t first, int lanes) {
 }
 
 inline void fit_at(const MixtureArrays& in) {
-  for (Py_ssize_t first = 0; first < in.points; first += LANES)
-    fit_block(in, first, static_cast<int>(std::min<Py_ssize_t>(LANES, in.points - first)));
+  for (ssize_t first = 0; first < in.points; first += LANES)
+    fit_block(in, first, static_cast<int>(std::min<ssize_t>(LANES, in.points - first)));
 }
 
 // A step of Gauss-Newton for LANES points, damped by a prior as wide as what the views show.
 TARGET
-inline double step_block(const MixtureArrays& in, Py_ssize_t first, int lanes) {
+inline double step_block(const MixtureArrays& in, ssize_t first, int lanes) {
   static const int kOf[6] = {0, 1, 2, 4, 5, 8};
   Symmetric h{}, inverse;
   V gradient[3] = {}, step[3];
   for (int l = 0; l < LANES; ++l) {
-    const Py_ssize_t k = first + std::min(l, lanes - 1);
+    const ssize_t k = first + std::min(l, lanes - 1);
     const double span = std::isfinite(in.span[k]) ? in.span[k] : 1.0;
     for (int a = 0; a < 6; ++a) h.m[a][l] = in.information[9 * k + kOf[a]];
     for (int a : {0, 3, 5}) h.m[a][l] += 1.0 / (span * span);
@@ -102,10 +102,10 @@ inline double step_block(const MixtureArrays& in, Py_ssize_t first, int lanes) {
 
 inline void fit_mixture(const MixtureArrays& in) {
   fit_at(in);
-  for (Py_ssize_t round = 0; round < in.rounds; ++round) {
+  for (ssize_t round = 0; round < in.rounds; ++round) {
     double longest = 0.0;
-    for (Py_ssize_t first = 0; first < in.points; first += LANES) {
-      const int lanes = static_cast<int>(std::min<Py_ssize_t>(LANES, in.points - first));
+    for (ssize_t first = 0; first < in.points; first += LANES) {
+      const int lanes = static_cast<int>(std::min<ssize_t>(LANES, in.points - first));
       longest = std::max(longest, step_block(in, first, lanes));
     }
     fit_at(in);

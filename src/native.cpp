@@ -1,207 +1,19 @@
-// The inner loops of s3k_ros.geometry and s3k_ros.perception, as the Python module
-// s3k_ros.geometry._native. Several points go through every step side by side, as many as fit a
-// vector of the processor that runs it. Units: pixels and metres, base frame.
+// The Python module s3k_ros.geometry._native: the inner loops of s3k_ros.geometry and
+// s3k_ros.perception, whose Python files document what they do.
 
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 
 #include <algorithm>
 #include <cmath>
-#include <cstdint>
 #include <initializer_list>
-#include <limits>
 #include <new>
 #include <type_traits>
 #include <vector>
 
-#define INLINE static inline __attribute__((always_inline)) TARGET
+#include "loops.h"
 
 namespace {
-
-constexpr double kMinDepth = 1e-3;  // as MIN_DEPTH_M in camera.py
-// Normalised units: below 1e-6 px for any focal length under 10,000 px.
-constexpr double kUndistorted = 1e-10;
-constexpr int kMostUndistortions = 30;
-constexpr int kMostSteps = 6;  // Gauss-Newton starts at Eq. 2 and ends after two or three steps
-constexpr double kStep = 1e-8;  // squared standard deviations; smaller steps are not taken
-constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
-
-enum Status : uint8_t { kOk, kTooFewViews, kDegenerate, kDiverged, kInconsistent };
-
-// As CameraStack.packed lays it out.
-struct Camera {
-  double axes[9];  // columns: the camera's axes in the base frame
-  double centre[3];
-  double fx, fy, cx, cy;
-  double k[8];
-  double limit_r2;
-};
-
-// An array with strides in bytes.
-struct Strided {
-  const char* data;
-  Py_ssize_t stride[4];
-  bool truth(Py_ssize_t a, Py_ssize_t b) const { return data[a * stride[0] + b * stride[1]]; }
-  double at(Py_ssize_t a, Py_ssize_t b, Py_ssize_t c = 0, Py_ssize_t d = 0) const {
-    return *reinterpret_cast<const double*>(data + a * stride[0] + b * stride[1] +
-                                            c * stride[2] + d * stride[3]);
-  }
-};
-
-struct Arrays {
-  const Camera* cameras;
-  Py_ssize_t views, points;
-  Strided pixels, covariances, weights;
-  double min_sine_squared;
-  const double* most_chi_square;  // by number of views, empty without a rule for outliers
-  const double* most_distance;
-  Py_ssize_t limits;
-  double *position, *covariance, *residuals, *distances, *chi_square, *root_mean_square;
-  uint8_t *used, *status;
-};
-
-struct RayArrays {
-  const Camera* cameras;
-  Py_ssize_t views, points;
-  Strided pixels;
-  double* rays;
-};
-
-struct MixtureArrays {
-  const Camera* cameras;
-  Py_ssize_t views, points;
-  double* at;
-  const double *loose, *spans;
-  double tolerance;
-  Py_ssize_t rounds;
-  Strided pixels, seen, precisions, log_right, log_near, log_lost;
-  double *gain, *right, *near, *residuals, *information, *gradient, *span;
-};
-
-// Where a symmetric 3x3 matrix has its six numbers.
-constexpr int kFull[9] = {0, 1, 2, 1, 3, 4, 2, 4, 5};
-
-// A compiler splits vectors that are wider than the processor's badly, so each width is its own.
-#define TARGET
-#define LANES 2
-namespace narrow {
-#include "lanes.h"
-#include "triangulation.h"
-#include "mixture.h"
-#include "dense.h"
-}
-#undef TARGET
-#undef LANES
-
-#if defined(__x86_64__)
-#define TARGET __attribute__((target("arch=haswell")))
-#define LANES 4
-namespace avx2 {
-#include "lanes.h"
-#include "triangulation.h"
-#include "mixture.h"
-#include "dense.h"
-}
-#undef TARGET
-#undef LANES
-
-#define TARGET __attribute__((target("arch=skylake-avx512,prefer-vector-width=512")))
-#define LANES 8
-namespace avx512 {
-#include "lanes.h"
-#include "triangulation.h"
-#include "mixture.h"
-#include "dense.h"
-}
-#undef TARGET
-#undef LANES
-#endif
-
-// The point has no numbers, only a reason.
-void refuse(const Arrays& in, Py_ssize_t k, Status status) {
-  in.status[k] = status;
-  in.chi_square[k] = in.root_mean_square[k] = kNaN;
-  std::fill_n(in.position + 3 * k, 3, kNaN);
-  std::fill_n(in.covariance + 9 * k, 9, kNaN);
-  for (Py_ssize_t i = 0; i < in.views; ++i) {
-    const Py_ssize_t at = i * in.points + k;
-    in.residuals[2 * at] = in.residuals[2 * at + 1] = in.distances[at] = kNaN;
-    in.used[k * in.views + i] = 0;
-  }
-}
-
-// Whether the views of a point disagree and one of them was dropped, so that it is solved again.
-bool drop_worst(const Arrays& in, Py_ssize_t k, uint8_t& dropped) {
-  if (in.status[k] != kOk) return false;
-  Py_ssize_t worst = -1, count = 0;
-  double most = -1.0;
-  for (Py_ssize_t i = 0; i < in.views; ++i) {
-    if (!in.used[k * in.views + i]) continue;
-    ++count;
-    const double off = in.distances[i * in.points + k];
-    if (off > most) most = off, worst = i;
-  }
-  if (count < 3) {
-    if (dropped) refuse(in, k, kInconsistent);
-    return false;
-  }
-  const Py_ssize_t row = std::min(count, in.limits - 1);
-  if (in.chi_square[k] <= in.most_chi_square[row] && most <= in.most_distance[row]) return false;
-  // Of three the liar cannot be told, and a minority does not outvote.
-  if (count == 3 || 2 * (dropped + 1) >= count + dropped) {
-    refuse(in, k, kInconsistent);
-    return false;
-  }
-  in.used[k * in.views + worst] = 0;
-  ++dropped;
-  return true;
-}
-
-struct Loops {
-  void (*sweep)(const Arrays&, const std::vector<Py_ssize_t>&);
-  void (*rays)(const RayArrays&);
-  void (*fit_mixture)(const MixtureArrays&);
-  bool (*factorise)(double*, Py_ssize_t, double*);
-  void (*solve_factorised)(const double*, Py_ssize_t, double*);
-  void (*inverse_blocks)(const double*, Py_ssize_t, double*, double*);
-};
-
-#define LOOPS_OF(width)                                                              \
-  {                                                                                  \
-    width::sweep, width::rays, width::fit_mixture, width::factorise,                 \
-        width::solve_factorised, width::inverse_blocks                               \
-  }
-
-// For so many points side by side; null pointers where the processor cannot.
-Loops loops_of(int lanes) {
-  if (lanes == 2) return LOOPS_OF(narrow);
-#if defined(__x86_64__)
-  __builtin_cpu_init();
-  if (lanes == 4 && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
-    return LOOPS_OF(avx2);
-  if (lanes == 8 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
-      __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq"))
-    return LOOPS_OF(avx512);
-#endif
-  return {};
-}
-
-Loops loops{};  // the widest, unless a test sets them
-
-void run(const Arrays& in) {
-  std::vector<Py_ssize_t> left(in.points);
-  for (Py_ssize_t k = 0; k < in.points; ++k) left[k] = k;
-  std::fill_n(in.used, in.views * in.points, 1);
-  std::vector<uint8_t> dropped(in.limits ? in.points : 0);
-  while (!left.empty()) {
-    loops.sweep(in, left);
-    if (!in.limits) break;
-    const auto again = [&](Py_ssize_t k) { return drop_worst(in, k, dropped[k]); };
-    left.erase(std::stable_partition(left.begin(), left.end(), again), left.end());
-  }
-}
-
-// --- Python -------------------------------------------------------------------------------------
 
 // The arrays that a function was called with, given back at the end, however it comes.
 class Arguments {
@@ -288,8 +100,8 @@ constexpr Py_ssize_t kPacked = sizeof(Camera) / sizeof(double);
 
 const char kTriangulateHelp[] =
     "triangulate(cameras, pixels, covariances, weights, min_sine_squared, most_chi_square,\n"
-    "most_distance, points, point_covariances, residuals, distances, chi_square, root_mean_square,\n"
-    "used, status)\n\n"
+    "most_distance, points, point_covariances, residuals, distances, chi_square,\n"
+    "root_mean_square, used, status)\n\n"
     "The inner loop of s3k_ros.geometry.triangulation.triangulate; the last eight are written.";
 
 PyObject* triangulate(PyObject*, PyObject* const* given, Py_ssize_t count) {
@@ -341,9 +153,11 @@ PyObject* rays(PyObject*, PyObject* const* given, Py_ssize_t count) {
 }
 
 const char kMixtureHelp[] =
-    "fit_mixture(cameras, points, pixels, seen, precisions, loose, log_right, log_near, log_lost,\n"
-    "spans, rounds, tolerance, gain, right, near, residuals, information, gradient, span)\n\n"
-    "The inner loop of s3k_ros.perception.mixture.refine; points and the last seven are written.";
+    "fit_mixture(cameras, points, pixels, seen, precisions, loose, log_right, log_near,\n"
+    "log_lost, spans, rounds, tolerance, gain, right, near, residuals, information, gradient,\n"
+    "span)\n\n"
+    "The inner loop of s3k_ros.perception.mixture.refine; points and the last seven are\n"
+    "written.";
 
 PyObject* fit_mixture(PyObject*, PyObject* const* given, Py_ssize_t count) {
   Arguments args(given, count);
@@ -387,8 +201,9 @@ const char kDistancesHelp[] =
     "The inner loop of s3k_ros.perception.shape.Shape.gradient; adds to the last two.";
 
 // A distance counts by its inverse variance, times the probability that it is not unusual.
-void weigh_distance(const double* p, const double* q, double stated, double spread, double log_scale,
-                  double log_unusual, double direction[3], double& weight, double& residual) {
+void weigh_distance(const double* p, const double* q, double stated, double spread,
+                    double log_scale, double log_unusual, double direction[3], double& weight,
+                    double& residual) {
   double length = 0.0;
   for (int a = 0; a < 3; ++a) length += (p[a] - q[a]) * (p[a] - q[a]);
   length = std::sqrt(length);
@@ -433,9 +248,9 @@ PyObject* add_distances(PyObject*, PyObject* const* given, Py_ssize_t count) {
 }
 
 const char kSolveHelp[] =
-    "solve_positive(matrix, vector)\n\nThe solution of a symmetric positive definite system in place "
-    "of the vector (n,), the\nlower Cholesky factor in place of the matrix (n, n). False where there "
-    "is none.";
+    "solve_positive(matrix, vector)\n\nThe solution of a symmetric positive definite system in "
+    "place of the vector (n,), the\nlower Cholesky factor in place of the matrix (n, n). False "
+    "where there is none.";
 
 PyObject* solve_positive(PyObject*, PyObject* const* given, Py_ssize_t count) {
   Arguments args(given, count);
@@ -450,8 +265,8 @@ PyObject* solve_positive(PyObject*, PyObject* const* given, Py_ssize_t count) {
 }
 
 const char kInverseHelp[] =
-    "inverse_blocks(factor, blocks)\n\nThe blocks (n / 3, 3, 3) on the diagonal of the inverse of a "
-    "matrix, from its factor (n, n).";
+    "inverse_blocks(factor, blocks)\n\nThe blocks (n / 3, 3, 3) on the diagonal of the inverse of "
+    "a matrix, from its factor (n, n).";
 
 PyObject* inverse_blocks(PyObject*, PyObject* const* given, Py_ssize_t count) {
   Arguments args(given, count);

@@ -17,11 +17,11 @@ struct Fit {
   Mask solvable, seen;
 };
 
-INLINE Fit linearise(const Camera* cameras, const View* views, Py_ssize_t count, const V p[3]) {
+INLINE Fit linearise(const Camera* cameras, const View* views, ssize_t count, const V p[3]) {
   Symmetric h{};
   Fit fit{};
   fit.seen = ~Mask{};
-  for (Py_ssize_t i = 0; i < count; ++i) {
+  for (ssize_t i = 0; i < count; ++i) {
     const View& w = views[i];
     if (!any(w.usable)) continue;
     const Sight s = project(cameras[i], p);
@@ -50,12 +50,12 @@ INLINE Fit linearise(const Camera* cameras, const View* views, Py_ssize_t count,
 }
 
 // Whether some pair of usable rays is further apart than the least angle.
-INLINE Mask spread_in_angle(const View* views, Py_ssize_t count, double min_sine_squared) {
+INLINE Mask spread_in_angle(const View* views, ssize_t count, double min_sine_squared) {
   Mask apart{};
-  for (Py_ssize_t i = 0; i < count; ++i) {
+  for (ssize_t i = 0; i < count; ++i) {
     const View& a = views[i];
     const V own = a.dx * a.dx + a.dy * a.dy + a.dz * a.dz;
-    for (Py_ssize_t j = 0; j < i; ++j) {
+    for (ssize_t j = 0; j < i; ++j) {
       const View& b = views[j];
       const V both = own * (b.dx * b.dx + b.dy * b.dy + b.dz * b.dz);
       const V along = a.dx * b.dx + a.dy * b.dy + a.dz * b.dz;
@@ -70,7 +70,7 @@ INLINE Mask spread_in_angle(const View* views, Py_ssize_t count, double min_sine
 INLINE void intersect(const Arrays& in, const View* views, V p[3]) {
   Symmetric system{};
   V right[3] = {};
-  for (Py_ssize_t i = 0; i < in.views; ++i) {
+  for (ssize_t i = 0; i < in.views; ++i) {
     const View& w = views[i];
     const double* o = in.cameras[i].centre;
     const V norm = w.dx * w.dx + w.dy * w.dy + w.dz * w.dz;
@@ -96,7 +96,7 @@ INLINE void start(const Arrays& in, View* views, V p[3]) {
   for (bool again = true; again;) {
     again = false;
     intersect(in, views, p);
-    for (Py_ssize_t i = 0; i < in.views; ++i) {
+    for (ssize_t i = 0; i < in.views; ++i) {
       const double *r = in.cameras[i].axes, *o = in.cameras[i].centre;
       const V depth = r[2] * (p[0] - o[0]) + r[5] * (p[1] - o[1]) + r[8] * (p[2] - o[2]);
       const Mask behind = views[i].usable & (depth <= kMinDepth);
@@ -132,13 +132,13 @@ INLINE Fit refine(const Arrays& in, const View* views, V p[3]) {
   return fit;
 }
 
-INLINE void load(const Arrays& in, const Py_ssize_t* points, View* views) {
+INLINE void load(const Arrays& in, const ssize_t* points, View* views) {
   V most{};
-  for (Py_ssize_t i = 0; i < in.views; ++i) {
+  for (ssize_t i = 0; i < in.views; ++i) {
     View& w = views[i];
     V a{}, d{}, dropped{};
     for (int l = 0; l < LANES; ++l) {
-      const Py_ssize_t k = points[l];
+      const ssize_t k = points[l];
       w.u[l] = in.pixels.at(i, k, 0), w.v[l] = in.pixels.at(i, k, 1);
       w.s11[l] = in.covariances.at(i, k, 0, 0), w.s12[l] = in.covariances.at(i, k, 0, 1);
       w.s22[l] = in.covariances.at(i, k, 1, 1);
@@ -161,7 +161,7 @@ INLINE void load(const Arrays& in, const Py_ssize_t* points, View* views) {
   }
   // A common factor changes nothing; without it very small weights underflow.
   const V largest = where(most > 0.0, most, 1.0);
-  for (Py_ssize_t i = 0; i < in.views; ++i) views[i].weight = views[i].weight / largest;
+  for (ssize_t i = 0; i < in.views; ++i) views[i].weight = views[i].weight / largest;
 }
 
 // r^T (S - J P J^T)^-1 r of one view; with two views the matrix has rank one.
@@ -182,17 +182,17 @@ INLINE V distance(const View& w, const Sight& s, const Symmetric& p, const V& ru
 
 // One block of points; their results are written for the first `lanes` of them.
 TARGET
-inline void solve(const Arrays& in, const Py_ssize_t* points, int lanes, View* views) {
+inline void solve(const Arrays& in, const ssize_t* points, int lanes, View* views) {
   V p[3];
   load(in, points, views);
   start(in, views, p);
   Mask count{};
-  for (Py_ssize_t i = 0; i < in.views; ++i) count -= views[i].usable;
+  for (ssize_t i = 0; i < in.views; ++i) count -= views[i].usable;
   const Mask placed = finite(p[0] + p[1] + p[2]);
   const Fit fit = refine(in, views, p);
   const Mask good = (count >= 2) & placed & fit.solvable & fit.seen & finite(p[0] + p[1] + p[2]);
   V squares{};
-  for (Py_ssize_t i = 0; i < in.views; ++i) {
+  for (ssize_t i = 0; i < in.views; ++i) {
     const View& w = views[i];
     const Sight s = project(in.cameras[i], p);
     const V ru = where(good, w.u - s.u, kNaN), rv = where(good, w.v - s.v, kNaN);
@@ -201,7 +201,7 @@ inline void solve(const Arrays& in, const Py_ssize_t* points, int lanes, View* v
     const Mask compared = finite(ru + rv);
     squares += where(used, ru * ru + rv * rv, 0.0);
     for (int l = 0; l < lanes; ++l) {
-      const Py_ssize_t k = points[l], at = i * in.points + k;
+      const ssize_t k = points[l], at = i * in.points + k;
       in.residuals[2 * at] = compared[l] ? ru[l] : kNaN;
       in.residuals[2 * at + 1] = compared[l] ? rv[l] : kNaN;
       in.distances[at] = off[l];
@@ -209,7 +209,7 @@ inline void solve(const Arrays& in, const Py_ssize_t* points, int lanes, View* v
     }
   }
   for (int l = 0; l < lanes; ++l) {
-    const Py_ssize_t k = points[l];
+    const ssize_t k = points[l];
     in.status[k] = count[l] < 2 ? kTooFewViews : !placed[l] ? kDegenerate
                    : !good[l]   ? kDiverged
                                 : kOk;
@@ -222,23 +222,23 @@ inline void solve(const Arrays& in, const Py_ssize_t* points, int lanes, View* v
 }
 
 // All the points that are named.
-inline void sweep(const Arrays& in, const std::vector<Py_ssize_t>& named) {
+inline void sweep(const Arrays& in, const std::vector<ssize_t>& named) {
   std::vector<View> views(in.views);
-  const Py_ssize_t count = named.size();
-  for (Py_ssize_t first = 0; first < count; first += LANES) {
-    Py_ssize_t points[LANES];
+  const ssize_t count = named.size();
+  for (ssize_t first = 0; first < count; first += LANES) {
+    ssize_t points[LANES];
     for (int l = 0; l < LANES; ++l) points[l] = named[std::min(first + l, count - 1)];
-    solve(in, points, static_cast<int>(std::min<Py_ssize_t>(LANES, count - first)), views.data());
+    solve(in, points, static_cast<int>(std::min<ssize_t>(LANES, count - first)), views.data());
   }
 }
 
 // Unit directions in the base frame through pixels, NaN where there are none.
 TARGET
-inline void rays_block(const RayArrays& in, Py_ssize_t view, Py_ssize_t first, int lanes) {
+inline void rays_block(const RayArrays& in, ssize_t view, ssize_t first, int lanes) {
   const Camera& c = in.cameras[view];
   V x{}, y{};
   for (int l = 0; l < LANES; ++l) {
-    const Py_ssize_t k = first + std::min(l, lanes - 1);
+    const ssize_t k = first + std::min(l, lanes - 1);
     x[l] = in.pixels.at(view, k, 0), y[l] = in.pixels.at(view, k, 1);
   }
   x = (x - c.cx) / c.fx, y = (y - c.cy) / c.fy;
@@ -254,7 +254,7 @@ inline void rays_block(const RayArrays& in, Py_ssize_t view, Py_ssize_t first, i
 }
 
 inline void rays(const RayArrays& in) {
-  for (Py_ssize_t view = 0; view < in.views; ++view)
-    for (Py_ssize_t first = 0; first < in.points; first += LANES)
-      rays_block(in, view, first, static_cast<int>(std::min<Py_ssize_t>(LANES, in.points - first)));
+  for (ssize_t view = 0; view < in.views; ++view)
+    for (ssize_t first = 0; first < in.points; first += LANES)
+      rays_block(in, view, first, static_cast<int>(std::min<ssize_t>(LANES, in.points - first)));
 }

@@ -150,7 +150,7 @@ class CameraStack:
 
     Attributes:
         centres: (C, 3) base frame, metres.
-        packed: (C, 25) all of each camera, as `Camera` of src/native.cpp.
+        packed: (C, 25) all of each camera, as `Camera` of src/loops.h.
     """
 
     def __init__(self, cameras: Sequence[Camera]) -> None:
