@@ -133,6 +133,8 @@ class Counts:
             "sets_sent": self.sent,
             "sets_complete": self.complete,
             "complete_percent": self.percent,
+            # Without those that the publisher, for want of processor time, never sent.
+            "complete_percent_of_sent": 100.0 * self.complete / max(self.sent, 1),
             "complete_percent_by_round": self.rounds,
             "latency_ms_median": statistics.median(latencies),
             "latency_ms_p99": latencies[int(0.99 * (len(latencies) - 1))],

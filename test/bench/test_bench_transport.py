@@ -31,6 +31,7 @@ def test_a_set_counts_when_all_its_images_came_and_unsent_ones_are_lost() -> Non
     assert (counts.asked, counts.sent, counts.complete) == (4, 3, 2)
     assert counts.percent == 50.0
     figures = counts.figures()
+    assert figures["complete_percent_of_sent"] == pytest.approx(200.0 / 3.0)
     assert figures["latency_ms_median"] == pytest.approx(3.0)
     assert figures["publisher_ms_a_set"] == pytest.approx(10.0)
 
