@@ -27,6 +27,7 @@ from s3k_ros.errors import ConfigurationError, DataError, DeviceUnavailableError
 from s3k_ros.params.cameras import CameraRigParameters
 from s3k_ros.perception.detector import ViewStatus, image_status
 from s3k_ros.ros import conversions, qos
+from s3k_ros.ros.calibration import CameraInfos
 from s3k_ros.ros.conversions import nanoseconds
 from s3k_ros.ros.detection import View
 from s3k_ros.ros.image_sets import ImageSet, ImageSets
@@ -217,9 +218,9 @@ class TopicImages:
 
     def __init__(self, node: S3kNode, rig: TopicRig) -> None:
         self._rig = rig
-        self._infos: dict[str, CameraInfo] = {}
+        self._infos = CameraInfos(rig.cameras)
         for name in rig.cameras:
-            learn = partial(self._infos.__setitem__, name)
+            learn = partial(self._infos.learn, name)
             node.listen(CameraInfo, f"{name}/camera_info", learn, qos.images())
 
     def view(self, camera: str, frames: FrameSet) -> View:
@@ -228,13 +229,15 @@ class TopicImages:
         stamp_ns = frames.stamp_ns if frame is None else frame.stamp_ns
         header = conversions.header(stamp_ns, self._rig.frame_ids.get(camera, ""))
         if frame is not None:
-            return View(camera, header, frame.image, image_status(frame.image))
+            height, width = frame.image.shape[:2]
+            whole = conversions.whole_image(self.info(frame), width, height)
+            return View(camera, header, frame.image, image_status(frame.image), whole)
         failed = frames.missing.get(camera) is Reason.FAILED
         return View(camera, header, None, ViewStatus.BAD_IMAGE if failed else ViewStatus.NO_IMAGE)
 
     def info(self, frame: Frame) -> CameraInfo | None:
-        """The newest camera_info of a camera; None before the first one."""
-        return self._infos.get(frame.camera)
+        """The camera_info that held for an image; None before the first one."""
+        return self._infos.at(frame.camera, frame.stamp_ns)
 
     def publish(self, frames: FrameSet) -> None:
         """Nothing: others publish them."""

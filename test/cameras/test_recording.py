@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import dataclasses
 import itertools
 import signal
 import subprocess
@@ -23,6 +24,7 @@ from support.recordings import (
     STRING,
     cdr,
     definition,
+    header,
     image_cdr,
     record,
     topic,
@@ -40,6 +42,7 @@ from s3k_ros.cameras.recording.gathering import Gatherer
 from s3k_ros.cameras.recording.reader import Recording
 from s3k_ros.cameras.recording.sets import RecordedSets, image_topics
 from s3k_ros.cameras.recording.writer import COMPRESSIONS, RecordingWriter
+from s3k_ros.cameras.window import Window
 from s3k_ros.errors import ConfigurationError, DataError, DeviceUnavailableError
 
 SLOP_NS = 5_000_000
@@ -457,6 +460,21 @@ def test_calibration_comes_from_camera_info_and_tf(tmp_path: Path) -> None:
         assert np.array_equal(camera.distortion, true.distortion)
         pose = camera.base_from_camera.matrix
         assert np.allclose(pose, true.base_from_camera.matrix, atol=1e-12)
+
+
+def test_frames_say_which_part_of_the_sensor_they_show(tmp_path: Path) -> None:
+    """By the camera_info that held when they were exposed, wherever it lies in the file."""
+    camera = dataclasses.replace(make_rig()[0], name="cam")
+    region = {"x_offset": 8, "y_offset": 4, "width": 12, "height": 8, "do_rectify": True}
+    writer = RecordingWriter(tmp_path / "r.mcap")
+    write_calibration(writer, [camera], header=header(10))
+    write_calibration(writer, [camera], header=header(30), roi=region, binning_x=2, binning_y=2)
+    channel = writer.add_topic(topic("/cam/image_raw", IMAGE))
+    for stamp in (5, 20, 40):
+        writer.write(channel, image_cdr(BGR, stamp), stamp, stamp)
+    writer.close()
+    sets = read(tmp_path / "r.mcap", slop_s=1e-9)
+    assert [s.frames["cam"].window for s in sets] == [None, None, Window(8, 4, 2, 640, 480)]
 
 
 @pytest.mark.parametrize(

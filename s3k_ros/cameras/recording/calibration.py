@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from s3k_ros.cameras.recording.reader import Recording
+from s3k_ros.cameras.recording.sets import info_topic
 from s3k_ros.errors import ConfigurationError, DataError
 from s3k_ros.geometry.camera import DISTORTION_SIZES, Camera
 from s3k_ros.geometry.se3 import Transform
@@ -33,7 +34,7 @@ def recorded_cameras(
         ConfigurationError: a camera without calibration, or with one that cannot be used.
         DataError: the file is damaged.
     """
-    beside = {topic.rpartition("/")[0] + "/camera_info": c for c, topic in image_topics.items()}
+    beside = {info_topic(topic): c for c, topic in image_topics.items()}
     infos: dict[str, Any] = {}
     tree: Tree = {}
     for message in recording.messages(lambda topic: topic in beside or topic == TF_STATIC):

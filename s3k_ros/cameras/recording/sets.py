@@ -9,6 +9,7 @@ from s3k_ros.cameras.port import Frame, FrameSet
 from s3k_ros.cameras.recording.gathering import Gatherer
 from s3k_ros.cameras.recording.images import IMAGE, image_of, stamp_of
 from s3k_ros.cameras.recording.reader import RecordedMessage, Recording
+from s3k_ros.cameras.recording.windows import RecordedWindows
 from s3k_ros.errors import ConfigurationError, DataError
 
 # As the rig's own bound, CameraRigParameters.max_skew_s.
@@ -52,18 +53,24 @@ class RecordedSets:
             DataError: the file is damaged.
         """
         names = {topic: camera for camera, topic in self.topics.items()}
-        gatherer = Gatherer(self.cameras, self._slop_ns)
+        infos = {info_topic(topic): camera for topic, camera in names.items()}
+        gatherer, windows = Gatherer(self.cameras, self._slop_ns), RecordedWindows()
         counts: Counter[str] = Counter()
-        for message in self.recording.messages(names.__contains__):
+        for message in self.recording.messages(lambda topic: topic in names or topic in infos):
+            if message.topic in infos:
+                windows.learn(infos[message.topic], self.recording.decode(message))
+                continue
             camera = names[message.topic]
             counts[camera] += 1
-            frame = self._frame(camera, message, counts[camera])
+            frame = self._frame(camera, message, counts[camera], windows)
             if frame is not None:
                 yield from gatherer.add(frame)
         yield from gatherer.rest()
         self.late += gatherer.late
 
-    def _frame(self, camera: str, message: RecordedMessage, count: int) -> Frame | None:
+    def _frame(
+        self, camera: str, message: RecordedMessage, count: int, windows: RecordedWindows
+    ) -> Frame | None:
         """None for an image that cannot be read: it costs its view, not the set."""
         decoded = self.recording.decode(message)
         try:
@@ -74,7 +81,14 @@ class RecordedSets:
                 raise DataError(f"{self.recording.path}: {message.topic}: {error}") from None
             return None
         # Nobody recorded the error of the stamps; more than this would not have made sets.
-        return Frame(camera, image, stamp_of(decoded), self._slop_ns, count)
+        stamp_ns = stamp_of(decoded)
+        window = windows.at(camera, stamp_ns)
+        return Frame(camera, image, stamp_ns, self._slop_ns, count, window)
+
+
+def info_topic(image_topic: str) -> str:
+    """The topic of the camera_info that belongs to images."""
+    return image_topic.rpartition("/")[0] + "/camera_info"
 
 
 def image_topics(recording: Recording, cameras: Sequence[str] | None = None) -> dict[str, str]:
