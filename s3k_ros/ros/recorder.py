@@ -93,9 +93,12 @@ class RecorderNode(S3kNode):
         self._look()
 
     @property
-    def drops(self) -> int:
-        """Messages that did not reach the file: lost on the way or by a slow disk."""
-        return sum(self._lost.values()) + self._background.dropped
+    def drops(self) -> str:
+        """How many messages did not reach the file, and why."""
+        lost, slow = sum(self._lost.values()), self._background.dropped
+        if not lost + slow:
+            return "0 dropped"
+        return f"{lost + slow} dropped ({lost} on the way, {slow} because the disk is too slow)"
 
     @property
     def topics(self) -> tuple[str, ...]:
@@ -149,8 +152,8 @@ class RecorderNode(S3kNode):
         values = {"messages": writer.messages, "megabytes": 1e-6 * writer.bytes}
         values |= {f"lost {topic}": count for topic, count in self._lost.items() if count}
         values["too slow to write"] = self._background.dropped
-        if self.drops:
-            return Report(Level.WARN, f"{self.drops} messages are lost", values)
+        if any(self._lost.values()) or self._background.dropped:
+            return Report(Level.WARN, f"messages: {self.drops}", values)
         return Report(Level.OK, f"{writer.messages} messages", values)
 
 

@@ -85,4 +85,4 @@ class _Progress:
 def _summary(node: RecorderNode) -> str:
     writer = node.writer
     topics = f"{len(node.topics)} topics, {writer.messages:,} messages"
-    return f"{topics}, {1e-6 * writer.bytes:,.0f} MB, {node.drops} dropped"
+    return f"{topics}, {1e-6 * writer.bytes:,.0f} MB, {node.drops}"

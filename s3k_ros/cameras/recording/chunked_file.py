@@ -41,6 +41,9 @@ _SMALL_BYTES = 2**16
 # As IOV_MAX of Linux.
 _MOST_PIECES = 1024
 
+# Bytes after which the kernel is told to write them.
+_HAND_OVER_BYTES = 2**25
+
 Pieces = list[bytes | bytearray]
 
 
@@ -104,7 +107,7 @@ class ChunkedFile:
     """
 
     def __init__(self, file: io.FileIO, compression: str) -> None:
-        self.size = 0
+        self.size = self._handed_over = 0
         self._file, self._compression = file, compression
         self._chunk = _Chunk()
         self._schemas: list[Schema] = []
@@ -236,6 +239,11 @@ class ChunkedFile:
             if written:
                 left[0] = left[0][written:]
         self.size += total
+        if self.size - self._handed_over >= _HAND_OVER_BYTES:
+            # The kernel begins to write now, and forgets what is written. Left alone it gathers a
+            # good part of the memory, and then stops whoever writes until that is on the disk.
+            os.posix_fadvise(self._file.fileno(), 0, self.size, os.POSIX_FADV_DONTNEED)
+            self._handed_over = self.size
 
 
 def _bytes(record: McapRecord) -> bytes:
