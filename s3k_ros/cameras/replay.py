@@ -132,12 +132,14 @@ class ReplayRig:
     def _read_up_to(self, now: int) -> int:
         """Reads all sets that are due and one more; returns when the oldest is due."""
         while not self._waiting or (self._speed and self._waiting[-1].at_ns <= now):
+            begun = self._clock.monotonic_ns()
             following = self._read()
             if following is None:
                 break
             self._waiting.append(_Due(self._due(following.stamp_ns, now), following))
             if not self._speed:
                 break
+            self._slip(self._clock.monotonic_ns() - begun)
         # The newest one is not due yet.
         while len(self._waiting) > self._queue_sets + 1:
             self._refuse(self._waiting.popleft().frames, Reason.OVERFLOW)
@@ -156,6 +158,17 @@ class ReplayRig:
         due = at_ns + round((stamp_ns - first_ns) / self._speed)
         self._gap_ns, self._last = due - shown_ns, (stamp_ns, due)
         return due
+
+    def _slip(self, took_ns: int) -> None:
+        """Puts off what follows by as much as the source took longer than its own time.
+
+        Else a source that is slower than its stamps would be read further and further, to catch up.
+        """
+        late_ns = took_ns - self._gap_ns
+        if late_ns > 0 and self._gap_ns and self._anchor is not None:
+            first_ns, at_ns = self._anchor
+            self._anchor = (first_ns, at_ns + late_ns)
+            self._last = (self._last[0], self._last[1] + late_ns)
 
     def _read(self) -> FrameSet | None:
         """The next set of the source; ``set_id`` counts on when a recording loops."""

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterator
 
 import pytest
 from support.camera_rigs import NAMES, RATE_HZ, recorded_sets
 
-from s3k_ros.cameras.port import EventKind, Reason
+from s3k_ros.cameras.port import EventKind, FrameSet, Reason
 from s3k_ros.cameras.replay import ReplayRig
 from s3k_ros.errors import ConfigurationError
 
@@ -113,3 +114,21 @@ def test_restamped_sets_have_the_time_at_which_they_are_taken() -> None:
 def test_negative_speed_is_refused() -> None:
     with pytest.raises(ConfigurationError, match="speed"):
         ReplayRig(NAMES, recorded_sets, speed=-1.0)
+
+
+def test_a_source_slower_than_its_stamps_is_played_at_its_own_pace() -> None:
+    clock = SteppedClock()
+    read = 0
+
+    def slow() -> Iterator[FrameSet]:
+        nonlocal read
+        for found in recorded_sets(10_000):
+            clock.now_ns += 2 * PERIOD_NS
+            read += 1
+            yield found
+
+    rig = ReplayRig(NAMES, slow, clock=clock)
+    rig.open()
+    rig.start()
+    assert all(rig.next_set(0.0) for _ in range(20))
+    assert read < 70  # trying to catch up, it would read twice as many for each next one
