@@ -18,6 +18,7 @@ from typing import Any
 
 import torch
 from lightning_fabric import Fabric
+from torch import distributed
 from torch.multiprocessing import ProcessRaisedException
 
 from s3k_ros.errors import ConfigurationError
@@ -207,8 +208,13 @@ def _launch(fabric: Fabric, job: _Job, stop: Stop) -> None:
 
 def _train_among_others(fabric: Fabric, job: _Job, stop: Stop) -> None:
     """One of several processes; the first speaks for all."""
-    with stop.listening(pass_on=False):
-        _train_alone(fabric, job, stop, print if fabric.is_global_zero else _silent)
+    try:
+        with stop.listening(pass_on=False):
+            _train_alone(fabric, job, stop, print if fabric.is_global_zero else _silent)
+        distributed.barrier()
+    finally:
+        # gloo's threads, left to the end of the interpreter, now and then abort the process.
+        distributed.destroy_process_group()
 
 
 def _train_alone(fabric: Fabric, job: _Job, stop: Stop, say: Say) -> None:
