@@ -27,8 +27,8 @@ OVERRIDABLE = QoSOverridingOptions(
 
 
 def images() -> QoSProfile:
-    """Images and camera_info: best effort, the newest two (one arrives while one is read)."""
-    return _profile(ReliabilityPolicy.BEST_EFFORT, 2)
+    """Images and camera_info: best effort, the newest four: a reader may pause for a tenth of a second."""
+    return _profile(ReliabilityPolicy.BEST_EFFORT, 4)
 
 
 def sensors() -> QoSProfile:
