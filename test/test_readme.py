@@ -15,6 +15,7 @@ from types import ModuleType
 import pytest
 
 from s3k_ros import cli
+from s3k_ros.results import Result
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -53,14 +54,19 @@ BROADCASTERS = {"TransformBroadcaster": "/tf", "StaticTransformBroadcaster": "/t
 LISTENER = "/tf and /tf_static"
 
 
-@pytest.fixture(scope="module")
-def tables() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("readme_tables", ROOT / "tools/readme_tables.py")
+def tool(name: str) -> ModuleType:
+    """A program in tools/ as a module."""
+    spec = importlib.util.spec_from_file_location(name, ROOT / f"tools/{name}.py")
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    sys.modules["readme_tables"] = module  # dataclasses look their module up
+    sys.modules[name] = module  # dataclasses look their module up
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(scope="module")
+def tables() -> ModuleType:
+    return tool("readme_tables")
 
 
 def doors(path: Path) -> Iterator[tuple[str, str, str]]:
@@ -108,6 +114,16 @@ def text(node: ast.expr) -> str:
         ):  # fmt: skip
             return f"${field}"
     return ""
+
+
+def test_the_page_of_benchmarks_is_current_and_keeps_missed_targets() -> None:
+    bench_page = tool("bench_page")
+    written = bench_page.PAGE.read_text(encoding="utf-8")
+    assert written == bench_page.page(), "run: python tools/bench_page.py"
+    results = [Result.read(path) for path in bench_page.RESULTS.glob("*.json")]
+    targets = [target for result in results for target in result.targets]
+    assert written.count("| **missed** |") == sum(not target.passed for target in targets)
+    assert written.count("| met |") == sum(target.passed for target in targets)
 
 
 @pytest.mark.parametrize("page", ["README.md", "docs/reference.md"])

@@ -27,7 +27,7 @@ OVERRIDABLE = QoSOverridingOptions(
 
 
 def images() -> QoSProfile:
-    """Images and camera_info: best effort, the newest four: a reader may pause for a tenth of a second."""
+    """Images and camera_info: best effort, the newest four (a reader may pause for 0.1 s)."""
     return _profile(ReliabilityPolicy.BEST_EFFORT, 4)
 
 
