@@ -33,7 +33,7 @@ def make_node():
 @pytest.mark.parametrize(
     ("profile", "reliability", "durability", "depth"),
     [
-        (qos.images, ReliabilityPolicy.BEST_EFFORT, DurabilityPolicy.VOLATILE, 2),
+        (qos.images, ReliabilityPolicy.BEST_EFFORT, DurabilityPolicy.VOLATILE, 4),
         (qos.keypoints, ReliabilityPolicy.RELIABLE, DurabilityPolicy.VOLATILE, 5),
         (qos.latched, ReliabilityPolicy.RELIABLE, DurabilityPolicy.TRANSIENT_LOCAL, 1),
     ],
