@@ -250,10 +250,10 @@ def test_frames_say_which_part_of_the_sensor_they_show_while_it_changes(live: Be
 def test_frame_rate_changes_for_the_whole_rig(live: Bench) -> None:
     rig = run(live)
     take(rig)
-    if rig._trigger_parameters.mode == "line":
-        pytest.skip("an external line has its own rate")
     assert rig.change("south", "frame_rate_hz", 5.0) == 5.0
     assert rig.settings("north")["frame_rate_hz"].value == 5.0
+    if rig._trigger_parameters.mode == "line":
+        return  # its pace is not ours: this was only its highest rate
     rig.stop()  # what waits is of the old rate
     rig.start()
     stamps = [take(rig, lambda s: s.complete).stamp_ns for _ in range(4)]
