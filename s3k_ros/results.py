@@ -75,6 +75,14 @@ class Result:
     figures: Mapping[str, Any]
     targets: tuple[Target, ...] = ()
 
+    @classmethod
+    def of_this_run(
+        cls, name: str, seed: int, figures: Mapping[str, Any], targets: Sequence[Target] = ()
+    ) -> Result:
+        """What the running `s3k` command measured, on this machine and source."""
+        facts = command_line(), seed, source_commit(), machine_description()
+        return cls(name, *facts, figures, tuple(targets))
+
     @property
     def exit_code(self) -> int:
         """0, or 1 when a target is missed."""

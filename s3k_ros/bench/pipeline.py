@@ -34,7 +34,7 @@ from s3k_ros.perception.detector import KeypointDetector
 from s3k_ros.perception.parity import LIMIT_PX, distances
 from s3k_ros.perception.session import CPU
 from s3k_ros.perception.triangulator import KeypointTriangulator
-from s3k_ros.results import Result, Target, command_line, machine_description, source_commit
+from s3k_ros.results import Result, Target
 
 PARTS = ("memory", "fused", "separate")
 SCENES = 4
@@ -121,14 +121,11 @@ def run(args: argparse.Namespace) -> Result:
             if part in args.parts:
                 figures[part] = cell.measure(part)
                 targets += _targets(part, figures[part], limits)
-    return Result(
+    return Result.of_this_run(
         name="pipeline",
-        command=command_line(),
         seed=args.seed,
-        commit=source_commit(),
-        machine=machine_description(),
         figures=figures,
-        targets=tuple(targets),
+        targets=targets,
     )
 
 

@@ -26,7 +26,7 @@ from s3k_ros.cameras.recording.reader import Recording
 from s3k_ros.cameras.recording.sets import RecordedSets
 from s3k_ros.cameras.recording.writer import COMPRESSIONS
 from s3k_ros.errors import ConfigurationError, DataError
-from s3k_ros.results import Result, Target, command_line, machine_description, source_commit
+from s3k_ros.results import Result, Target
 
 LEAST_COMPLETE_PERCENT = 99.9
 # Others' domains are below.
@@ -69,12 +69,9 @@ def run(args: argparse.Namespace) -> Result:
         size = path.stat().st_size
         disk = shutil.disk_usage(folder)
     percent = 100.0 * counts["complete"] / job.sets
-    return Result(
+    return Result.of_this_run(
         name="recording",
-        command=command_line(),
         seed=args.seed,
-        commit=source_commit(),
-        machine=machine_description(),
         figures={
             "cameras": args.cameras,
             "image": f"{args.width} x {args.height} bgr8, noise",

@@ -16,16 +16,14 @@ from __future__ import annotations
 import argparse
 import contextlib
 import dataclasses
-import shlex
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
 from s3k_ros.errors import ConfigurationError
-from s3k_ros.results import Result, Target, machine_description, source_commit
+from s3k_ros.results import Result, Target
 from s3k_ros.simulation import dataset_options, pipeline, tiles
 from s3k_ros.simulation.dataset import ObjectScenes
 from s3k_ros.simulation.object_plan import ScenePlan
@@ -79,12 +77,9 @@ def run(args: argparse.Namespace) -> Result:
         ]
     del rates[0]  # it started processes, uploaded textures and loaded libraries
     alone, written, side_by_side = (statistics.median(kind) for kind in zip(*rates, strict=True))
-    return Result(
+    return Result.of_this_run(
         name="render",
-        command=shlex.join(["s3k", *sys.argv[1:]]),
         seed=args.seed,
-        commit=source_commit(),
-        machine=machine_description(),
         figures={
             "object": args.object,
             "image_px": args.width,

@@ -27,7 +27,7 @@ from s3k_ros.perception.description import DistanceDescription
 from s3k_ros.perception.detector import ViewKeypoints
 from s3k_ros.perception.shape import Shape
 from s3k_ros.perception.triangulator import KeypointTriangulator
-from s3k_ros.results import Result, Target, command_line, machine_description, source_commit
+from s3k_ros.results import Result, Target
 
 Array = npt.NDArray[np.float64]
 Times = Mapping[tuple[int, int], float]
@@ -69,14 +69,11 @@ def run(args: argparse.Namespace) -> Result:
         for what, axis in (("view", 0), ("keypoint", 1)):
             name = f"growth of the cost of a {what}, {way}"
             targets.append(Target.at_most(name, growth(times, axis), MOST_GROWTH, "ratio"))
-    return Result(
+    return Result.of_this_run(
         name="scaling",
-        command=command_line(),
         seed=args.seed,
-        commit=source_commit(),
-        machine=machine_description(),
         figures={way: _table(times) for way, times in ways.items()},
-        targets=tuple(targets),
+        targets=targets,
     )
 
 

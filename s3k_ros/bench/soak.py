@@ -47,7 +47,7 @@ from s3k_ros.params.nodes import MODEL
 from s3k_ros.params.perception import DetectorParameters
 from s3k_ros.perception.detector import KeypointDetector
 from s3k_ros.perception.triangulator import KeypointTriangulator
-from s3k_ros.results import Result, Target, command_line, machine_description, source_commit
+from s3k_ros.results import Result, Target
 
 MOST_GROWTH_MIB = 20.0
 LONGEST_STALL_S = 1.0
@@ -94,12 +94,9 @@ def run(args: argparse.Namespace) -> Result:
         finally:
             rig.close()
     unaccounted = sum(figures["frames_unaccounted"].values())
-    return Result(
+    return Result.of_this_run(
         name="soak",
-        command=command_line(),
         seed=args.seed,
-        commit=source_commit(),
-        machine=machine_description(),
         figures=figures,
         targets=(
             Target.at_most(

@@ -33,7 +33,7 @@ from s3k_ros.cameras.link import FIRST_READINGS, GOOD_ERROR_NS, SOON_NS
 from s3k_ros.cameras.pairing import Arrival, Paired, Pairing, Refused
 from s3k_ros.errors import ConfigurationError
 from s3k_ros.params.cameras import CameraRigParameters
-from s3k_ros.results import Result, Target, command_line, machine_description, source_commit
+from s3k_ros.results import Result, Target
 
 LEAST_COMPLETE_PERCENT = 99.9
 SLOP_S = 0.005
@@ -89,12 +89,9 @@ def run(args: argparse.Namespace) -> Result:
         "refused_frames_of_the_rig": [dict(score.refused) for score in ours],
         "world": dataclasses.asdict(world),
     }
-    return Result(
+    return Result.of_this_run(
         name="sync",
-        command=command_line(),
         seed=args.seed,
-        commit=source_commit(),
-        machine=machine_description(),
         figures=figures,
         targets=(
             Target.at_most("mispaired by the rig", sum(s.mispaired for s in ours), 0, "sets"),

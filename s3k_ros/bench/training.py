@@ -20,13 +20,7 @@ import torch
 from s3k_ros.errors import ConfigurationError
 from s3k_ros.geometry.camera import Camera, look_at
 from s3k_ros.params.training import TrainingParameters
-from s3k_ros.results import (
-    Result,
-    Target,
-    command_line,
-    machine_description,
-    source_commit,
-)
+from s3k_ros.results import Result, Target
 from s3k_ros.training.inputs.sources import Sources
 from s3k_ros.training.inputs.views import ViewSet, frames, geometry, stack_geometry
 from s3k_ros.training.run.devices import make_fabric
@@ -76,12 +70,9 @@ def run(args: argparse.Namespace) -> Result:
         torch.set_num_threads(before)
     ratio = statistics.median(r["s3k"] / r["supervised"] for r in rounds)
     best = statistics.median(r["best"] / r["supervised"] for r in rounds)
-    return Result(
+    return Result.of_this_run(
         name="training",
-        command=command_line(),
         seed=args.seed,
-        commit=source_commit(),
-        machine=machine_description(),
         figures={
             "input_px": args.size,
             "samples_per_step": args.labelled + args.unlabelled,

@@ -19,7 +19,7 @@ import sys
 from typing import Any
 
 from s3k_ros.errors import ConfigurationError, DataError
-from s3k_ros.results import Result, Target, command_line, machine_description, source_commit
+from s3k_ros.results import Result, Target
 
 LEAST_COMPLETE_PERCENT = 99.9
 PROFILE = "FASTRTPS_DEFAULT_PROFILES_FILE"
@@ -64,12 +64,9 @@ def run(args: argparse.Namespace) -> Result:
             domain = DOMAINS[(os.getpid() + 2 * i + (name == "default")) % len(DOMAINS)]
             counts[name].add(job, *_round(job, profiles[name], domain))
     shipped = counts["shipped"]
-    return Result(
+    return Result.of_this_run(
         name="transport",
-        command=command_line(),
         seed=args.seed,
-        commit=source_commit(),
-        machine=machine_description(),
         figures={
             "cameras": args.cameras,
             "image": f"{args.width} x {args.height} bgr8",

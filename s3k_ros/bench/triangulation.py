@@ -25,7 +25,7 @@ import numpy.typing as npt
 from s3k_ros.errors import ConfigurationError
 from s3k_ros.geometry.camera import Camera, CameraStack, look_at
 from s3k_ros.geometry.triangulation import triangulate, triangulate_robust
-from s3k_ros.results import Result, Target, command_line, machine_description, source_commit
+from s3k_ros.results import Result, Target
 
 Array = npt.NDArray[np.float64]
 Method = Callable[[Array], Array]
@@ -81,12 +81,9 @@ def run(args: argparse.Namespace) -> Result:
         name: error_figures(methods, name, truth, pixels, args.ransac_points) for name in methods
     }
     plain = timed({"plain": (ours(rig, triangulate), pixels)}, args.rounds)["plain"]
-    return Result(
+    return Result.of_this_run(
         name="triangulation",
-        command=command_line(),
         seed=args.seed,
-        commit=source_commit(),
-        machine=machine_description(),
         figures={
             "cameras": len(rig),
             "ms": {f"{n} points": _scaled(times[n], 1e3) for n in SIZES},

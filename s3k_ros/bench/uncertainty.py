@@ -16,7 +16,7 @@ import numpy.typing as npt
 from scipy.stats import chi2
 
 from s3k_ros.errors import ConfigurationError
-from s3k_ros.results import Result, Target, command_line, machine_description, source_commit
+from s3k_ros.results import Result, Target
 from s3k_ros.training.uncertainty.common_mode import HeldOut, common_mode
 
 Array = npt.NDArray[np.float64]
@@ -51,14 +51,11 @@ def run(args: argparse.Namespace) -> Result:
             figures[name] = _figures(args.seed, args.worlds, labels, click)
             off = max(abs(v) for v in figures[name]["coverage_off_points"])
             targets.append(Target.at_most(f"coverage, {name}", off, _MOST_OFF, "points"))
-    return Result(
+    return Result.of_this_run(
         name="uncertainty",
-        command=command_line(),
         seed=args.seed,
-        commit=source_commit(),
-        machine=machine_description(),
         figures=figures,
-        targets=tuple(targets),
+        targets=targets,
     )
 
 

@@ -15,6 +15,7 @@ from rclpy.parameter import Parameter
 from sensor_msgs.msg import CameraInfo, Image
 from std_srvs.srv import SetBool
 from support import scripted_rig
+from support.keypoint_messages import by_stamp, content, frames
 from support.scripted_rig import CAMERAS, NAMES, POINTS, SWING_M
 from support.synthetic_model import KEYPOINTS, write_model
 from tf2_ros import StaticTransformBroadcaster
@@ -28,7 +29,6 @@ from s3k_ros.msg import (
     MultiViewKeypoints,
 )
 from s3k_ros.ros import conversions, qos
-from s3k_ros.ros.conversions import nanoseconds
 from s3k_ros.srv import LoadModel
 
 pytestmark = pytest.mark.ros
@@ -85,28 +85,6 @@ def stack(ros, start_node, tmp_path_factory):
     )  # fmt: skip
     for process in (fused, detector, triangulator):
         assert process.stop() == 0, process.output
-
-
-def by_stamp(messages):
-    return {nanoseconds(m.header.stamp): m for m in messages}
-
-
-def content(message: Keypoint3DArray) -> list[tuple]:
-    """All that a message says of its keypoints, but for their age at publication."""
-    return [
-        (
-            k.name, k.status, k.views_used, k.position.x, k.position.y, k.position.z,
-            *k.covariance, k.confidence, k.reprojection_error,
-        )
-        for k in message.keypoints
-    ]  # fmt: skip
-
-
-def frames(message: MultiViewKeypoints) -> list[tuple]:
-    """Which images a set was made of."""
-    return [
-        (v.status, nanoseconds(v.header.stamp) if v.status == v.OK else 0) for v in message.views
-    ]
 
 
 def status_of(stack, node, task):

@@ -17,6 +17,7 @@ from ament_index_python.packages import get_package_prefix
 from rclpy.serialization import deserialize_message
 from sensor_msgs.msg import Image
 from support import scripted_rig
+from support.keypoint_messages import by_stamp, content, frames
 from support.scripted_rig import CAMERAS, NAMES, ScriptedRig
 from support.synthetic_model import write_model
 from tf2_msgs.msg import TFMessage
@@ -97,27 +98,6 @@ def stack(ros, start_node, module_domain, tmp_path_factory):
         output=output, code=recorder.returncode, broadcaster=broadcaster,
     )  # fmt: skip
     assert live.stop() == 0, live.output
-
-
-def by_stamp(messages):
-    return {nanoseconds(m.header.stamp): m for m in messages}
-
-
-def content(message: Keypoint3DArray) -> list[tuple]:
-    """All that a message says of its keypoints, but for their age at publication."""
-    return [
-        (
-            k.name, k.status, k.views_used, k.position.x, k.position.y, k.position.z,
-            *k.covariance, k.confidence, k.reprojection_error,
-        )
-        for k in message.keypoints
-    ]  # fmt: skip
-
-
-def frames(message: MultiViewKeypoints) -> list[tuple]:
-    return [
-        (v.status, nanoseconds(v.header.stamp) if v.status == v.OK else 0) for v in message.views
-    ]
 
 
 def recorded(stack, topic, kind):

@@ -46,7 +46,8 @@ class Dataset:
         keypoint_names, camera_names: in the order of all arrays.
         image_format: "jpg" or "png".
         info: free facts, for instance command, seed and commit.
-        seeds, segments, objects: (N,) lists, by sample.
+        seeds, segments, objects: (N,) lists, by sample; the seed of a recorded set is its time, ns
+            since 1970.
         labelled: (N,) bool, which samples have clicks.
 
     Raises:

@@ -134,7 +134,8 @@ class DatasetWriter:
             cameras: the calibration of every camera, in the dataset's order.
             labels: clicks (u, v) in px by (camera, keypoint); None or empty: unlabelled.
             truth: (K, 3) true keypoints, base frame, m; NaN rows are left out; None: unknown.
-            seed: the seed the scene was made from, for the record.
+            seed: the seed the scene was made from, for the record; of a recorded set its time, ns
+                since 1970.
             segment: number of the recording or arrangement that the sample belongs to; None: a new
                 one of its own.
             object_name: the object in it, where a dataset has several; None: ``object_id``.
