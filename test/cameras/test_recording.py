@@ -1,14 +1,9 @@
-"""Recordings: what is written is read again, and what is wrong is told."""
+"""Recordings are read as they were written, and what is wrong is told."""
 
 from __future__ import annotations
 
-import collections
 import dataclasses
 import itertools
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from mcap.reader import make_reader
-from mcap_ros2.decoder import DecoderFactory
-from support.camera_rigs import NAMES, recorded_sets
+from support.camera_rigs import recorded_sets
 from support.recordings import (
     IMAGE,
     STRING,
@@ -26,7 +19,9 @@ from support.recordings import (
     definition,
     header,
     image_cdr,
+    read_sets,
     record,
+    same_images,
     topic,
     write_calibration,
     write_sets,
@@ -34,208 +29,15 @@ from support.recordings import (
 from support.rigs import make_rig
 
 from s3k_ros.cameras.port import Frame, FrameSet, Reason
-from s3k_ros.cameras.recording import writer as writer_module
-from s3k_ros.cameras.recording.background import BackgroundWriter
 from s3k_ros.cameras.recording.calibration import recorded_cameras
-from s3k_ros.cameras.recording.definitions import full_definition
 from s3k_ros.cameras.recording.gathering import Gatherer
 from s3k_ros.cameras.recording.reader import Recording
 from s3k_ros.cameras.recording.sets import RecordedSets, image_topics
-from s3k_ros.cameras.recording.writer import COMPRESSIONS, RecordingWriter
+from s3k_ros.cameras.recording.writer import RecordingWriter
 from s3k_ros.cameras.window import Window
-from s3k_ros.errors import ConfigurationError, DataError, DeviceUnavailableError
+from s3k_ros.errors import ConfigurationError, DataError
 
 SLOP_NS = 5_000_000
-
-
-def read(path: Path, **options: Any) -> list[FrameSet]:
-    return list(RecordedSets(Recording(path), **options)())
-
-
-def same(a: FrameSet, b: FrameSet) -> bool:
-    return set(a.frames) == set(b.frames) and all(
-        a.frames[name].stamp_ns == b.frames[name].stamp_ns
-        and np.array_equal(a.frames[name].image, b.frames[name].image)
-        for name in a.frames
-    )
-
-
-# --- definitions ------------------------------------------------------------------------------
-
-
-def test_definition_holds_every_type_once_depth_first() -> None:
-    files = {
-        ("a", "Top"): "# other/Comment x\nb/Leaf[<=3] leaves\nMid mid\nstring<=5 name 'x'\n",
-        ("a", "Mid"): "uint8 OK=0\nb/Leaf leaf\nbuiltin/Time[2] times\nfloat64[] values\n",
-        ("b", "Leaf"): "wstring text\n",
-        ("builtin", "Time"): "int32 sec\n",
-    }
-    text = full_definition("a/msg/Top", lambda package, name: files[package, name])
-    line = "=" * 80
-    assert text.split("\n" + line + "\n")[0] == files["a", "Top"]
-    headings = [part.splitlines()[0] for part in text.split(line + "\n")[1:]]
-    assert headings == ["MSG: a/Mid", "MSG: b/Leaf", "MSG: builtin/Time"]
-
-
-def test_definition_of_no_message_is_refused() -> None:
-    with pytest.raises(ConfigurationError, match="std_msgs/String"):
-        full_definition("std_msgs/String", lambda *_: "")
-
-
-# --- writing ----------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("compression", COMPRESSIONS)
-def test_images_come_back_bit_for_bit(tmp_path: Path, compression: str) -> None:
-    rng = np.random.default_rng(1)
-    written = []
-    for frames in recorded_sets(6):
-        images = {n: rng.integers(0, 255, (480, 640, 3), np.uint8) for n in frames.frames}
-        new = {n: Frame(n, images[n], f.stamp_ns, 1, 1) for n, f in frames.frames.items()}
-        written.append(FrameSet(frames.set_id, frames.stamp_ns, 300, new))
-    found = read(record(tmp_path / "r.mcap", written, compression=compression))
-    assert len(found) == 6
-    assert all(same(a, b) for a, b in zip(written, found, strict=True))
-    assert [s.stamp_ns for s in found] == [s.stamp_ns for s in written]
-    assert all(s.complete and s.skew_ns == 300 for s in found)
-
-
-def test_others_read_the_file_with_its_index(tmp_path: Path) -> None:
-    """Foxglove's library, its checks on, and its decoder from the definitions in the file."""
-    path = tmp_path / "r.mcap"
-    writer = RecordingWriter(path)
-    write_calibration(writer, make_rig())
-    write_sets(writer, recorded_sets(3))
-    writer.close()
-    with path.open("rb") as file:
-        reader = make_reader(file, decoder_factories=[DecoderFactory()], validate_crcs=True)
-        assert reader.get_header().profile == "ros2"
-        summary = reader.get_summary()
-        assert summary is not None and summary.statistics is not None
-        assert summary.statistics.message_count == 3 * 4 + 2 * 4
-        assert {s.encoding for s in summary.schemas.values()} == {"ros2msg"}
-        assert {"offered_qos_profiles", "topic_type_hash"} == set(summary.channels[1].metadata)
-        seen = [(c.topic, m.log_time - m.publish_time, d)
-                for _, c, m, d in reader.iter_decoded_messages()]  # fmt: skip
-    infos = [d for name, _, d in seen if name == "/cam0/camera_info"]
-    assert infos[0].k == pytest.approx(make_rig()[0].matrix.ravel())
-    images = [(later, d) for name, later, d in seen if name == "/north/image_raw"]
-    assert images[0][0] == 5_000_000
-    assert (images[0][1].width, images[0][1].encoding) == (64, "mono8")
-
-
-def test_nothing_is_overwritten(tmp_path: Path) -> None:
-    path = tmp_path / "r.mcap"
-    path.write_text("precious")
-    with pytest.raises(ConfigurationError, match="exists already"):
-        RecordingWriter(path)
-    assert path.read_text() == "precious"
-    with pytest.raises(ConfigurationError, match=r"nowhere.* cannot be written: No such file"):
-        RecordingWriter(tmp_path / "nowhere" / "r.mcap")
-
-
-def test_a_disk_that_runs_full_ends_the_recording_in_good_order(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = tmp_path / "r.mcap"
-    writer = RecordingWriter(path)
-    write_sets(writer, recorded_sets(3))
-    free = collections.namedtuple("free", "free")
-    monkeypatch.setattr(writer_module.shutil, "disk_usage", lambda _: free(10**6))
-    monkeypatch.setattr(writer_module, "_LOOK_EVERY", 10_000)
-    with pytest.raises(DeviceUnavailableError, match=r"full: 1 MB are free"):
-        write_sets(writer, recorded_sets(10))
-    writer.close()
-    recording = Recording(path)
-    assert recording.finished
-    assert len(read(path)) >= 3
-    with pytest.raises(DeviceUnavailableError, match="full"):
-        RecordingWriter(tmp_path / "other.mcap")
-
-
-def test_a_write_that_fails_leaves_what_was_written_before(tmp_path: Path) -> None:
-    """The kernel's limit on a file's size stands for a disk that is full at once."""
-    program = """
-import resource, sys
-from pathlib import Path
-sys.path.insert(0, sys.argv[2])
-from support.camera_rigs import recorded_sets
-from support.recordings import write_sets
-from s3k_ros.cameras.recording.writer import RecordingWriter
-writer = RecordingWriter(Path(sys.argv[1]), "none")
-write_sets(writer, recorded_sets(20))
-writer.flush()
-resource.setrlimit(resource.RLIMIT_FSIZE, (400_000, 400_000))
-try:
-    write_sets(writer, recorded_sets(500))
-    writer.close()
-except Exception as error:
-    print(type(error).__name__, error)
-"""
-    path = tmp_path / "r.mcap"
-    command = [sys.executable, "-c", program, str(path), str(Path(__file__).parents[1])]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
-    assert "DeviceUnavailableError" in done.stdout, done
-    assert "File too large; it holds the first" in done.stdout
-    assert not Recording(path).finished
-    assert len(read(path)) == 20
-
-
-def test_a_killed_recorder_loses_only_what_was_not_flushed(tmp_path: Path) -> None:
-    program = """
-import sys, time
-from pathlib import Path
-sys.path.insert(0, sys.argv[2])
-from support.camera_rigs import recorded_sets
-from support.recordings import write_sets
-from s3k_ros.cameras.recording.writer import RecordingWriter
-writer = RecordingWriter(Path(sys.argv[1]))
-write_sets(writer, recorded_sets(30))
-writer.flush()
-print("flushed", flush=True)
-time.sleep(60)
-"""
-    path = tmp_path / "r.mcap"
-    command = [sys.executable, "-c", program, str(path), str(Path(__file__).parents[1])]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None and process.stdout.readline() == "flushed\n"
-        process.send_signal(signal.SIGKILL)
-    recording = Recording(path)
-    assert not recording.finished
-    assert set(recording.topics()) == {f"/{name}/image_raw" for name in NAMES}
-    assert len(read(path)) == 30
-
-
-def test_background_writer_writes_all_and_counts_what_does_not_fit(tmp_path: Path) -> None:
-    failures: list[BaseException] = []
-    writer = RecordingWriter(tmp_path / "r.mcap")
-    background = BackgroundWriter(writer, failures.append, queue_bytes=1000)
-    words = topic("/words", STRING)
-    for number in range(50):
-        background.put(words, cdr(STRING, {"data": str(number)}), number, number)
-        time.sleep(0.001)
-    background.put(words, bytes(2000), 0, 0)
-    background.close()
-    background.put(words, b"after", 0, 0)
-    assert not failures
-    recording = Recording(tmp_path / "r.mcap")
-    found = [recording.decode(m).data for m in recording.messages(lambda _: True)]
-    assert len(found) + background.dropped == 52
-    assert background.dropped >= 2
-    assert found == sorted(found, key=int)
-
-
-def test_background_writer_tells_of_a_failure_once(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    failures: list[BaseException] = []
-    writer = RecordingWriter(tmp_path / "r.mcap")
-    monkeypatch.setattr(writer, "write", lambda *_: 1 / 0)
-    background = BackgroundWriter(writer, failures.append)
-    background.put(topic("/words", STRING), b"", 0, 0)
-    background.close()
-    assert [type(error) for error in failures] == [ZeroDivisionError]
-    assert Recording(tmp_path / "r.mcap").finished
 
 
 # --- reading what is not as it should be --------------------------------------------------------
@@ -249,25 +51,25 @@ def test_a_cut_recording_ends_where_it_is_cut(tmp_path: Path) -> None:
         cut.write_bytes(whole[:length])
         assert not Recording(cut).finished
         list(Recording(cut).messages(lambda _: True))
-    assert len(read(cut)) == 600  # only the index is torn
+    assert len(read_sets(cut)) == 600  # only the index is torn
 
 
 def test_damage_is_told_and_never_passed_on(tmp_path: Path) -> None:
     whole = record(tmp_path / "whole.mcap", recorded_sets(60)).read_bytes()
-    expected = read(tmp_path / "whole.mcap")
+    expected = read_sets(tmp_path / "whole.mcap")
     damaged, told = tmp_path / "damaged.mcap", 0
     for place in range(8, len(whole) - 8, len(whole) // 97):
         data = bytearray(whole)
         data[place] ^= 0x55
         damaged.write_bytes(data)
         try:
-            found = read(damaged)
+            found = read_sets(damaged)
         except (DataError, ConfigurationError) as error:
             assert str(damaged) in str(error)
             told += 1
         else:  # the index, or a count that nobody needs
             assert len(found) == len(expected)
-            assert all(same(a, b) for a, b in zip(expected, found, strict=True))
+            assert all(same_images(a, b) for a, b in zip(expected, found, strict=True))
     assert told > 20
 
 
@@ -292,7 +94,7 @@ def test_missing_files_and_folders_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="it holds none"):
         Recording(tmp_path)
     record(tmp_path / "one.mcap", recorded_sets(2))
-    assert len(read(tmp_path)) == 2
+    assert len(read_sets(tmp_path)) == 2
     record(tmp_path / "two.mcap", recorded_sets(2))
     with pytest.raises(ConfigurationError, match=r"one\.mcap, two\.mcap: name a file"):
         Recording(tmp_path)
@@ -318,7 +120,7 @@ def test_cameras_are_found_in_any_namespace_and_must_be_the_only_ones(tmp_path: 
         image_topics(Recording(path), ["zenith"])
     one = record(tmp_path / "one.mcap", recorded_sets(2))
     assert RecordedSets(Recording(one), ["south"]).cameras == ("south",)
-    assert [list(s.frames) for s in read(one, cameras=["south", "north"])] == [
+    assert [list(s.frames) for s in read_sets(one, cameras=["south", "north"])] == [
         ["south", "north"]
     ] * 2
 
@@ -342,7 +144,7 @@ BGR = np.arange(4 * 6 * 3, dtype=np.uint8).reshape(4, 6, 3)
 def test_colour_images_become_bgr(tmp_path: Path, encoding: str) -> None:
     path = write_images(tmp_path / "r.mcap", image_cdr(BGR, 1, encoding))
     expected = BGR[..., ::-1] if encoding == "rgb8" else BGR
-    assert np.array_equal(read(path)[0].frames["cam"].image, expected)
+    assert np.array_equal(read_sets(path)[0].frames["cam"].image, expected)
 
 
 @pytest.mark.parametrize("encoding", ["bayer_rggb8", "bayer_grbg8", "bayer_gbrg8", "bayer_bggr8"])
@@ -352,7 +154,7 @@ def test_bayer_images_are_interpolated(tmp_path: Path, encoding: str) -> None:
     at = encoding.removeprefix("bayer_")[:4].index("r")
     mosaic[at // 2 :: 2, at % 2 :: 2] = 200
     path = write_images(tmp_path / "r.mcap", image_cdr(mosaic, 1, encoding))
-    image = read(path)[0].frames["cam"].image
+    image = read_sets(path)[0].frames["cam"].image
     assert image[2:6, 2:6].tolist() == np.broadcast_to([0, 0, 200], (4, 4, 3)).tolist()
 
 
@@ -361,13 +163,13 @@ def test_padded_rows_are_cut(tmp_path: Path) -> None:
     padded[:, :6] = BGR[..., 0]
     data = image_cdr(padded, 1, width=6, step=10)
     path = write_images(tmp_path / "r.mcap", data)
-    assert np.array_equal(read(path)[0].frames["cam"].image, BGR[..., 0])
+    assert np.array_equal(read_sets(path)[0].frames["cam"].image, BGR[..., 0])
 
 
 def test_an_encoding_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     path = write_images(tmp_path / "r.mcap", image_cdr(BGR, 1, "yuv422"))
     with pytest.raises(DataError, match=r"/cam/image_raw: image 6 x 4 'yuv422': only bgr8, "):
-        read(path)
+        read_sets(path)
 
 
 def test_one_bad_image_costs_its_view(tmp_path: Path) -> None:
@@ -473,7 +275,7 @@ def test_frames_say_which_part_of_the_sensor_they_show(tmp_path: Path) -> None:
     for stamp in (5, 20, 40):
         writer.write(channel, image_cdr(BGR, stamp), stamp, stamp)
     writer.close()
-    sets = read(tmp_path / "r.mcap", slop_s=1e-9)
+    sets = read_sets(tmp_path / "r.mcap", slop_s=1e-9)
     assert [s.frames["cam"].window for s in sets] == [None, None, Window(8, 4, 2, 640, 480)]
 
 

@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 
 from s3k_ros.cameras.port import FrameSet
 from s3k_ros.cameras.recording.definitions import full_definition
+from s3k_ros.cameras.recording.reader import Recording
+from s3k_ros.cameras.recording.sets import RecordedSets
 from s3k_ros.cameras.recording.writer import RecordingWriter, Topic
 from s3k_ros.geometry.camera import Camera
 
@@ -112,3 +114,17 @@ def record(path: Path, sets: Iterable[FrameSet], **options: Any) -> Path:
     write_sets(writer, sets)
     writer.close()
     return path
+
+
+def read_sets(path: Path, **options: Any) -> list[FrameSet]:
+    """All sets of a recording."""
+    return list(RecordedSets(Recording(path), **options)())
+
+
+def same_images(a: FrameSet, b: FrameSet) -> bool:
+    """Whether two sets have the same cameras, stamps and pixels."""
+    return set(a.frames) == set(b.frames) and all(
+        a.frames[name].stamp_ns == b.frames[name].stamp_ns
+        and np.array_equal(a.frames[name].image, b.frames[name].image)
+        for name in a.frames
+    )
