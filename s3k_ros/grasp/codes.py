@@ -30,8 +30,15 @@ class GraspCode(enum.IntEnum):
     EMERGENCY_STOP = 51
     CONTACT_FORCE = 52
     WATCHDOG = 53
+    ROBOT_DISABLED = 54
+    ROBOT_COLLISION = 55
+    NO_WRENCH = 56
+    TOO_FAST = 57
     CANCELED = 60
     PREEMPTED = 61
+    NOTHING_HELD = 70
+    DROPPED = 71
+    NOT_RELEASED = 72
     INTERNAL = 255
 
 
