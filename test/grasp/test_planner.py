@@ -66,7 +66,7 @@ def test_plans_keep_the_arms_limits_at_the_speed_scale(planner):
     plan = planned(planner)
     arm = sawyer()
     for part in (plan.approach, plan.align, plan.lift):
-        assert part is not None and exceeded(part, planner._limits) == ""
+        assert part is not None and exceeded(part, planner.motion.limits) == ""
         assert (np.abs(part.velocities) <= ROBOT.speed_scale * arm.velocity * 1.001).all()
     speed = np.linalg.norm(
         np.diff([arm.forward(q).translation for q in plan.align.positions], axis=0), axis=1
