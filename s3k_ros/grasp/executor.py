@@ -35,7 +35,9 @@ from s3k_ros.grasp.ports import (
     GripperPort,
     JointReading,
     JointStateSource,
+    Journal,
     KeypointSource,
+    NoJournal,
     PlannerPort,
     PlanView,
     WrenchSource,
@@ -64,6 +66,7 @@ class Ports:
     wrench: WrenchSource
     planner: PlannerPort
     view: PlanView
+    journal: Journal = dataclasses.field(default_factory=NoJournal)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -101,6 +104,7 @@ class GraspExecutor:
         self._seen = 0
         self._named = False
         self._fraction = 0.0
+        self._noted = -np.inf
 
     @property
     def busy(self) -> bool:
@@ -120,9 +124,14 @@ class GraspExecutor:
         resolved = resolve(goal, self.grasp, self.robot)
         if self.busy:
             resolved = Refusal(GraspCode.BUSY, "another grasp is running")
-        if isinstance(resolved, Refusal):
-            return Outcome(resolved.code, resolved.message, Phase.OBSERVE)
         now = self._ports.clock.now()
+        if isinstance(resolved, Refusal):
+            outcome = Outcome(resolved.code, resolved.message, Phase.OBSERVE)
+            if not self.busy:
+                self._ports.journal.record(now, goal)
+                self._ports.journal.record(now, outcome)
+            return outcome
+        self._ports.journal.record(now, resolved)
         self.state = begin(resolved, now, self.grasp)
         self._started, self._seen, self._named = now, self._ports.keypoints.sets, False
         self._motion, self._request, self._fraction = None, None, 0.0
@@ -148,6 +157,7 @@ class GraspExecutor:
             message = f"{type(error).__name__}: {error}; arm and gripper were told to stop"
             outcome = Outcome(GraspCode.INTERNAL, message, self.state.phase)
             self.state = dataclasses.replace(self.state, outcome=outcome)
+            self._ports.journal.record(self._ports.clock.now(), self.state)
             return outcome
 
     def _tick(self) -> Outcome | None:
@@ -156,6 +166,7 @@ class GraspExecutor:
             self._rest.update(joints)
         if self.state is None or self.state.outcome is not None:
             return None
+        self._note_inputs(joints)
         for step in (self._poll_devices, self._check_robot, self._look, self._poll_planner):
             step()
             if self.state.outcome is not None:
@@ -163,6 +174,15 @@ class GraspExecutor:
         if self._ready():
             self._feed(self._time(joints))
         return self.state.outcome
+
+    def _note_inputs(self, joints: JointReading | None) -> None:
+        """Hands the journal the readings that came since the last time."""
+        readings = [r for r in self._ports.wrench.recent() if r.received_at > self._noted]
+        if joints is not None and joints.received_at > self._noted:
+            self._ports.journal.record(joints.received_at, joints)
+        for reading in readings:
+            self._ports.journal.record(reading.received_at, reading)
+        self._noted = self._ports.clock.now()
 
     # -- events --------------------------------------------------------------------------------
 
@@ -275,8 +295,11 @@ class GraspExecutor:
             return
         now = self._ports.clock.now()
         self.state, commands = transition(self.state, event, now, self.grasp)
+        self._ports.journal.record(now, event)
+        self._ports.journal.record(now, self.state)
         for command in commands:
             self._obey(command, now)
+            self._ports.journal.record(now, command)
 
     def _obey(self, command: Command, now: float) -> None:
         match command:

@@ -8,10 +8,20 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from s3k_ros.grasp.events import ArmFinished, Fault, JawsFinished, NotPlanned, Planned
+from s3k_ros.grasp.events import (
+    ArmFinished,
+    Command,
+    Event,
+    Fault,
+    JawsFinished,
+    NotPlanned,
+    Outcome,
+    Planned,
+)
 from s3k_ros.grasp.gates import KeypointReading
 from s3k_ros.grasp.goal import GraspGoal
 from s3k_ros.grasp.planner import ArmState, GraspPlan, Target
+from s3k_ros.grasp.state import GraspState
 from s3k_ros.grasp.trajectory import JointTrajectory
 
 Array = NDArray[np.float64]
@@ -134,3 +144,26 @@ class PlanView(Protocol):
 
     def show(self, plan: GraspPlan) -> None:
         """Shows a plan in place of an earlier one."""
+
+
+Entry = GraspGoal | Event | Command | GraspState | JointReading | WrenchReading | Outcome
+
+
+class Journal(Protocol):
+    """Hears everything that a task rests on and does, for a post-mortem. It must be quick."""
+
+    def record(self, time: float, entry: Entry) -> None:
+        """Takes an entry at a time in s on the server's clock.
+
+        In this order: the goal once, resolved; while the task runs, the readings of joints and
+        wrench, each once; each event that is fed to the state machine, the state after it, and each
+        command of it that was obeyed. The last state has the outcome. A goal that is refused as it
+        is brings the goal as it came and its outcome, and nothing else.
+        """
+
+
+class NoJournal:
+    """A journal that keeps nothing."""
+
+    def record(self, time: float, entry: Entry) -> None:
+        """Drops it."""

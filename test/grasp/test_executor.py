@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 from support.executor_runs import GOAL, PAW, PHASES, grasp, in_phase, moved, started
 from support.kinematic_cell import NAMES, Cell, sawyer
 
 from s3k_ros.grasp.codes import GraspCode, Holding, KeypointStatus, Phase
+from s3k_ros.grasp.events import ArmFinished, Finish, Looked, Move, Outcome, Planned, Tick
 from s3k_ros.grasp.goal import GraspGoal
+from s3k_ros.grasp.ports import JointReading, WrenchReading
+from s3k_ros.grasp.state import GraspState
 
 # -- the good case -----------------------------------------------------------------------------
 
@@ -286,3 +291,31 @@ def test_planning_that_never_ends_meets_the_watchdog():
     started(cell)
     cell.planner.silent = True
     assert cell.run().code == GraspCode.WATCHDOG
+
+
+# -- journal -----------------------------------------------------------------------------------
+
+
+def test_the_journal_hears_goal_events_states_commands_and_inputs_in_order():
+    cell = Cell()
+    executor = started(cell)
+    heard = []
+
+    class Journal:
+        def record(self, time, entry):
+            heard.append((time, entry))
+
+    executor._ports = dataclasses.replace(executor._ports, journal=Journal())
+    executor.end(GraspCode.CANCELED, "anew")
+    heard.clear()
+    assert executor.start(GOAL) is None and isinstance(heard[0][1], GraspGoal)
+    outcome = cell.run()
+    kinds = [type(entry) for _, entry in heard]
+    for kind in (Looked, Planned, ArmFinished, Tick, Move, Finish, JointReading, WrenchReading):
+        assert kind in kinds
+    last = [entry for _, entry in heard if isinstance(entry, GraspState)][-1]
+    assert last.outcome is outcome
+    wrenches = [entry.received_at for _, entry in heard if isinstance(entry, WrenchReading)]
+    assert (np.diff(wrenches) > 0).all()
+    assert executor.start(GraspGoal("head", lift_height_m=9.0)) is not None
+    assert [type(entry) for _, entry in heard[-2:]] == [GraspGoal, Outcome]
