@@ -28,8 +28,8 @@ class ArmControlParameters(Parameters):
         unit="rad", low=0.0, high=6.3,
     )  # fmt: skip
     stop_time_s: float = param(
-        0.2, "Time in which a motion is brought to a stand on its path.",
-        unit="s", low=0.02, high=2.0,
+        0.05, "Time in which a motion is slowed on its path after a cancel or a stop; what speed "
+        "is left then, the joints brake with all their torque.", unit="s", low=0.02, high=2.0,
     )  # fmt: skip
     blend_time_s: float = param(
         0.15, "Time in which the offset of a replaced motion fades out.",
@@ -38,6 +38,18 @@ class ArmControlParameters(Parameters):
     watchdog_s: float = param(
         0.5, "The arm stops when the action server gave no sign of life for this long; 0: never.",
         unit="s", low=0.0, high=60.0,
+    )  # fmt: skip
+    velocity_watchdog_s: float = param(
+        0.1, "The arm brakes when no joint velocities were commanded for this long.",
+        unit="s", low=0.02, high=1.0,
+    )  # fmt: skip
+    velocity_acceleration_rad_s2: float = param(
+        10.0, "Acceleration and braking of commanded joint velocities.",
+        unit="rad/s^2", low=0.5, high=100.0,
+    )  # fmt: skip
+    collision_force_n: float = param(
+        100.0, "Net force on arm and hand at which the robot's own collision detection stops it; "
+        "0: never.", unit="N", low=0.0, high=1000.0,
     )  # fmt: skip
 
 

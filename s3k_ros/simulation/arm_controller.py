@@ -23,10 +23,14 @@ from s3k_ros.simulation.trajectory_goal import (
     TrajectoryGoal,
     TrajectoryRefusedError,
 )
+from s3k_ros.simulation.velocity_commands import VelocityCommands
 
 Array = NDArray[np.float64]
 
 _STILL_RAD_S = 0.02
+# An arm slower than this has been caught: the reference stays where the arm is.
+_CAUGHT_RAD_S = 0.05
+_LONGEST_STOP_S = 0.5
 
 
 class ArmController:
@@ -54,6 +58,8 @@ class ArmController:
         self._params = params
         self._alive: float | None = None
         self._now = 0.0
+        self._locked = False
+        self._velocities = VelocityCommands(limits, params)
         self.hold(position)
 
     def hold(self, position: Array) -> None:
@@ -63,6 +69,8 @@ class ArmController:
             motion.handle.end(GoalState.ABORTED, ErrorCode.INVALID_GOAL, "the cell was reset")
         self._motion: Motion | None = None
         self._next: tuple[float, Motion] | None = None
+        self._velocities.end()
+        self._brakes = False
         self._position = np.array(position, dtype=np.float64)
         self._velocity = np.zeros_like(self._position)
 
@@ -74,6 +82,31 @@ class ArmController:
     def feed(self, now: float) -> None:
         """A sign of life of whoever gives the goals, at time ``now``."""
         self._alive = now
+
+    def lock(self) -> None:
+        """Stops what runs, as the robot's own safety controller does, and bars what comes.
+
+        As intera's server ends goals then: PATH_TOLERANCE_VIOLATED and no text.
+        """
+        self._locked = True
+        self._stop(GoalState.ABORTED, ErrorCode.PATH_TOLERANCE_VIOLATED, "")
+        self._brakes = self._brakes or self._velocities.active
+        self._velocities.end()
+
+    def unlock(self) -> None:
+        """Lets goals in again."""
+        self._locked = False
+
+    def command_velocity(self, velocity: Array, now: float) -> bool:
+        """Takes joint velocities (n,), rad/s; False when refused: locked, busy or not finite.
+
+        They hold for ``velocity_watchdog_s``; then the arm brakes.
+        """
+        fits = velocity.shape == self._position.shape and bool(np.isfinite(velocity).all())
+        if self._locked or self._motion is not None or not fits:
+            return False
+        self._velocities.command(velocity, now)
+        return True
 
     def prepare(self, goal: TrajectoryGoal) -> PreparedTrajectory:
         """Checks a goal and fits its spline: the slow part, which touches no state.
@@ -89,6 +122,8 @@ class ArmController:
         Raises:
             TrajectoryRefusedError: it does not fit the arm's present state; a running one goes on.
         """
+        if self._locked:
+            raise TrajectoryRefusedError(ErrorCode.PATH_TOLERANCE_VIOLATED, "")
         begin = now if prepared.goal.start is None else prepared.goal.start
         late = now - begin - float(prepared.times[-1])
         if prepared.goal.start is not None and late > 0:
@@ -105,6 +140,7 @@ class ArmController:
         else:
             motion = self._motion_of(prepared, now - begin, self._position, self._velocity)
             self._motion, self._next = motion, None
+            self._velocities.end()
         if running is not None:
             replaced = (GoalState.ABORTED, ErrorCode.INVALID_GOAL, "replaced by a new goal")
             running.handle.end(*(running.outcome or replaced))
@@ -131,16 +167,37 @@ class ArmController:
         step, self._now = max(now - self._now, 0.0), now
         motion = self._motion
         if motion is None:
-            self._velocity = np.zeros_like(self._velocity)
+            self._follow_velocities(step, position, velocity)
             return self.reference
         self._watch(now)
         motion = self._switch(now, step) or motion
         rate = motion.advance(step, self._params.stop_time_s)
-        self._position, self._velocity = motion.sample(self._params.blend_time_s, rate)
+        if rate > 0.0:
+            self._position, self._velocity = motion.sample(self._params.blend_time_s, rate)
+        else:
+            self._catch(position, velocity)
         motion.handle.desired = self._position
         motion.handle.elapsed = motion.progress
         self._judge(motion, position, velocity)
         return self.reference
+
+    def _catch(self, position: Array, velocity: Array) -> None:
+        """Brakes with all torque: no speed, at where the arm is until it hardly moves.
+
+        A reference that stands still alone would let the servos swing in for 0.1 s.
+        """
+        if self._brakes:
+            self._position = np.array(position)
+            self._brakes = bool(np.abs(velocity).max() > _CAUGHT_RAD_S)
+        self._velocity = np.zeros_like(self._velocity)
+
+    def _follow_velocities(self, step: float, position: Array, velocity: Array) -> None:
+        if self._velocities.active:
+            self._position, self._velocity = self._velocities.update(
+                self._now, step, self._position, position
+            )
+        else:
+            self._catch(position, velocity)
 
     def _switch(self, now: float, step: float) -> Motion | None:
         """Goes over to the next motion when its time has come."""
@@ -169,6 +226,7 @@ class ArmController:
         if motion is None or motion.outcome is not None:
             return
         self._next = None
+        self._brakes = True
         motion.handle.state = GoalState.STOPPING
         motion.stop_age = 0.0
         motion.outcome = (state, code, message)
@@ -185,8 +243,8 @@ class ArmController:
         still = bool(np.all(np.abs(velocity) < _STILL_RAD_S))
         if motion.outcome is not None:
             stop = self._params.stop_time_s
-            stood = motion.stop_age is not None and motion.stop_age >= stop
-            if stood and (still or (motion.stop_age or 0.0) > 2 * stop):
+            age = motion.stop_age or 0.0
+            if age >= stop and ((still and not self._brakes) or age > stop + _LONGEST_STOP_S):
                 self._finish(*motion.outcome)
             return
         if np.any(error > motion.path_tolerance):

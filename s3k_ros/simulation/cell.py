@@ -108,6 +108,7 @@ class CellModel:
         tcp_site: id of the site ``grasp_tcp``: z along the approach, y along the closing jaws.
         force_sensor, torque_sensor: addresses in ``sensordata`` of the FT 300's three values each.
         wrench_site: id of the site of the FT 300's measuring frame.
+        robot_bodies: (b,) ids of the bodies of arm, sensor and gripper.
         cameras: calibrated cameras, frames optical, poses in ``base``.
     """
 
@@ -125,6 +126,7 @@ class CellModel:
     force_sensor: int
     torque_sensor: int
     wrench_site: int
+    robot_bodies: np.ndarray
     cameras: tuple[Camera, ...]
 
     def make_data(self) -> mujoco.MjData:
@@ -395,5 +397,8 @@ def _index(root: mjcf.RootElement, model: mujoco.MjModel, cameras: tuple[Camera,
         force_sensor=int(model.sensor(sensor + "force").adr[0]),
         torque_sensor=int(model.sensor(sensor + "torque").adr[0]),
         wrench_site=model.site(sensor + "frame_site").id,
+        robot_bodies=np.array(
+            [i for i in range(model.nbody) if model.body(i).name.startswith("sawyer/")]
+        ),
         cameras=cameras,
     )

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from s3k_ros.errors import DeviceUnavailableError
 from s3k_ros.params.simulation import ArmControlParameters, GripperControlParameters
 from s3k_ros.simulation import gripper_controller as gripper
+from s3k_ros.simulation import robot_status
 from s3k_ros.simulation.arm_controller import ArmController
 from s3k_ros.simulation.cell import (
     ARM_JOINTS,
@@ -27,6 +28,7 @@ from s3k_ros.simulation.cell import (
     VELOCITY_LIMITS_RAD_S,
     CellModel,
 )
+from s3k_ros.simulation.robot_status import READY, RobotStatus
 from s3k_ros.simulation.trajectory_goal import GoalHandle, JointLimits, TrajectoryGoal
 
 Array = NDArray[np.float64]
@@ -66,6 +68,7 @@ class CellState:
         knuckle, knuckle_velocity: of the gripper's ROS joint, rad and rad/s.
         grip_effort: commanded grip force, N.
         wrench: (6,) force, N, and torque, N m, that the tool exerts on the FT 300, in its frame.
+        robot: what the robot says of itself.
     """
 
     stamp: float
@@ -79,6 +82,7 @@ class CellState:
     knuckle_velocity: float
     grip_effort: float
     wrench: Array
+    robot: RobotStatus = READY
 
 
 Listener = Callable[[CellState, mujoco.MjData], None]
@@ -119,9 +123,10 @@ class Simulator:
         self._data = cell.make_data()
         self._steps = max(1, round(CONTROL_PERIOD_S / cell.model.opt.timestep))
         limits = JointLimits(*POSITION_LIMITS_RAD, VELOCITY_LIMITS_RAD_S)
-        self._arm = ArmController(
-            ARM_JOINTS, limits, arm_params or ArmControlParameters(), np.array(HOME_JOINTS_RAD)
-        )
+        params = arm_params or ArmControlParameters()
+        self._arm = ArmController(ARM_JOINTS, limits, params, np.array(HOME_JOINTS_RAD))
+        self._collision_force_n = params.collision_force_n
+        self._robot = READY
         self._gripper = gripper.GripperController(gripper_params or GripperControlParameters())
         self._settle_s = settle_s
         self._noise = np.random.default_rng(seed) if wrench_noise else None
@@ -182,6 +187,37 @@ class Simulator:
         with self._lock:
             self._arm.cancel(handle)
 
+    def command_velocity(self, velocity: Array) -> bool:
+        """Joint velocities (7,), rad/s, for the next 0.1 s; False when refused.
+
+        Refused are those that come while a trajectory runs or the robot may not move, and what is
+        not finite.
+        """
+        with self._lock:
+            return self._arm.command_velocity(
+                np.asarray(velocity, dtype=np.float64), self._state.stamp
+            )
+
+    def stop_robot(self) -> None:
+        """Presses the robot's stop: the arm brakes, its goal aborts, the motors go off."""
+        self._set_robot(robot_status.stopped)
+
+    def disable_robot(self) -> None:
+        """Switches the motors off: the arm brakes and its goal aborts."""
+        self._set_robot(robot_status.disabled)
+
+    def fail_robot(self, reason: str) -> None:
+        """A fault of the robot."""
+        self._set_robot(lambda status: robot_status.failed(status, reason))
+
+    def reset_robot(self) -> RobotStatus:
+        """Clears stop, fault and collision; what holds afterwards."""
+        return self._set_robot(robot_status.reset)
+
+    def enable_robot(self) -> RobotStatus:
+        """Switches the motors on, unless it must be reset first; what holds afterwards."""
+        return self._set_robot(robot_status.enabled)
+
     def start_gripper(self, position: float, effort: float) -> gripper.GripperHandle:
         """Starts a gripper command: rad of the ROS joint and N."""
         with self._lock:
@@ -191,6 +227,15 @@ class Simulator:
         """Stops the fingers where they are."""
         with self._lock:
             self._gripper.cancel(handle, self._state.knuckle)
+
+    def _set_robot(self, change: Callable[[RobotStatus], RobotStatus]) -> RobotStatus:
+        with self._lock:
+            self._robot = change(self._robot)
+            if self._robot.ready:
+                self._arm.unlock()
+            else:
+                self._arm.lock()
+            return self._robot
 
     def zero_wrench(self) -> None:
         """Makes the present wrench the zero, as the FT 300's service does."""
@@ -230,6 +275,7 @@ class Simulator:
         self._control()
         mujoco.mj_step(self.cell.model, self._data, self._steps)
         self._recover()
+        self._detect_collision()
         self._cycle += 1
         self._state = self._read()
         for listener in self._listeners:
@@ -295,7 +341,18 @@ class Simulator:
             knuckle_velocity=gripper.knuckle_from_model(float(data.qvel[cell.gripper_dof])),
             grip_effort=self._gripper.effort,
             wrench=wrench,
+            robot=self._robot,
         )
+
+    def _detect_collision(self) -> None:
+        """The net force on arm and hand; what the fingers squeeze cancels out."""
+        limit = self._collision_force_n
+        if limit <= 0.0 or self._robot.collision:
+            return
+        # Filled for the force sensors anyway: forces from contacts and from outside, last three.
+        force = float(np.linalg.norm(self._data.cfrc_ext[self.cell.robot_bodies, 3:].sum(axis=0)))
+        if force > limit:
+            self._set_robot(lambda status: robot_status.collided(status, force))
 
     def _raw_wrench(self) -> Array:
         """MuJoCo's sensors tell what the arm does to the tool; the FT 300 tells the reverse."""
@@ -319,6 +376,8 @@ class Simulator:
         now = data.time
         with self._lock:
             self._arm.hold(np.array(HOME_JOINTS_RAD))
+            self._robot = READY
+            self._arm.unlock()
             self._gripper.hold(gripper.OPEN_RAD)
             mujoco.mj_resetData(cell.model, data)
             data.time = now

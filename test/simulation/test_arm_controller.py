@@ -139,8 +139,8 @@ def test_a_trajectory_of_the_past_is_refused():
     assert refused(arm, move(start=1.0)).code == ErrorCode.OLD_HEADER_TIMESTAMP
 
 
-def test_cancel_stops_on_the_path_within_three_tenths_of_a_second():
-    arm = PerfectArm()
+def test_cancel_stops_on_the_path_within_the_stop_time():
+    arm = PerfectArm(stop_time_s=0.2)
     handle = arm.start(move())
     arm.run(0.5)
     arm.controller.cancel(handle)
