@@ -32,7 +32,9 @@ SOURCES = {
     ],
     "rig_description": ["nodes/rig_description.py"],
     "grasp_server": ["nodes/grasp_server.py", "ros/grasp_inputs.py"],
-    "sim_cell": ["nodes/sim_cell.py", "ros/sim_publishers.py", "ros/sim_renderer.py"],
+    "sim_cell": [
+        *("nodes/sim_cell.py", "ros/sim_publishers.py", "ros/sim_renderer.py", "ros/sim_robot.py"),
+    ],
 }
 # Calls that open a door to ROS, with the type before the name. `make` is a partial `advertise`.
 DOORS = {

@@ -27,6 +27,7 @@ from s3k_ros.ros.node import S3kNode, run_node
 from s3k_ros.ros.sim_actions import ArmServer, GripperServer
 from s3k_ros.ros.sim_publishers import StatePublisher
 from s3k_ros.ros.sim_renderer import RendererProcess, run_renderer
+from s3k_ros.ros.sim_robot import RobotServices, RobotStatePublisher
 from s3k_ros.simulation.cell import TABLE_HEIGHT_M, build_cell
 from s3k_ros.simulation.frames import RobotFrames
 from s3k_ros.simulation.renderer import ExposureSender, RendererSetup
@@ -69,7 +70,9 @@ class SimCellNode(S3kNode):
         self._broadcast(frames, setup)
         publisher = StatePublisher(self, self._params, frames, scene, scene.object_id)
         self._simulator.add_listener(publisher)
+        self._simulator.add_listener(RobotStatePublisher(self, self._params))
         self._simulator.add_listener(self._sender)
+        self._robot = RobotServices(self, self._params, self._simulator)
         self._arm: ArmServer | None = None
         self._gripper: GripperServer | None = None
         self._switch_servers()
@@ -78,6 +81,7 @@ class SimCellNode(S3kNode):
         self._factor = self.create_publisher(Float64, "sim/real_time_factor", 10)
         self.diagnostics.add("physics", self._report_physics)
         self.diagnostics.add("renderer", self._report_renderer)
+        self.diagnostics.add("robot", self._report_robot)
         wall = Clock(clock_type=ClockType.STEADY_TIME)
         self.create_timer(1.0 / POLL_HZ, self._poll, clock=wall)
         self.create_timer(1.0, self._watch, clock=wall)
@@ -216,6 +220,10 @@ class SimCellNode(S3kNode):
         if factor < SLOW_FACTOR:
             return Report(Level.WARN, f"slower than real time: factor {factor:.2f}", values)
         return Report(Level.OK, f"factor {factor:.2f}", values)
+
+    def _report_robot(self) -> Report:
+        status = self._simulator.state.robot
+        return Report() if status.ready else Report(Level.WARN, status.reason)
 
     def _report_renderer(self) -> Report:
         sender = self._sender

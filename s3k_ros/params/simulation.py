@@ -156,6 +156,11 @@ class SimCellParameters(Parameters):
     wrench_topic: str = param(
         "/robotiq_force_torque_sensor_broadcaster/wrench", "Topic of the wrench.", read_only=True
     )
+    robot_state_topic: str = param("/robot/state", "Topic of the robot's state.", read_only=True)
+    velocity_command_topic: str = param(
+        "/robot/limb/right/joint_velocity_command", "Topic of commanded joint velocities.",
+        read_only=True,
+    )  # fmt: skip
     zero_wrench_service: str = param(
         "/robotiq_force_torque_sensor_broadcaster/zero_ftsensor",
         "Service that zeroes the wrench.", read_only=True,

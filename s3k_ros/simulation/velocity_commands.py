@@ -53,7 +53,8 @@ class VelocityCommands:
         """One control cycle.
 
         Args:
-            now, step: s, time and length of this cycle.
+            now: s, time of this cycle.
+            step: s, its length.
             reference: (n,) rad, the last commanded position.
             measured: (n,) rad.
 

@@ -13,12 +13,12 @@ from rclpy.action import ActionClient
 from rclpy.parameter import Parameter
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CameraInfo, Image, JointState
-from std_msgs.msg import Float64
+from std_msgs.msg import Float64, Float64MultiArray
 from std_srvs.srv import Trigger
 from tf2_msgs.msg import TFMessage
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
-from s3k_ros.msg import Keypoint3DArray
+from s3k_ros.msg import Keypoint3DArray, RobotState
 from s3k_ros.ros import qos
 from s3k_ros.ros.conversions import camera_from_messages, nanoseconds, transform_from_message
 from s3k_ros.simulation.cell import ARM_JOINTS, GRIPPER_JOINT, HOME_JOINTS_RAD
@@ -287,6 +287,38 @@ def test_the_arm_stops_when_its_server_vanishes_mid_motion(cell, ros):
     cell.set(arm_server_enabled=True)
     result = cell.result(cell.send(cell.arm, trajectory(HOME, 2.0)))
     assert result.error_code == result.SUCCESSFUL
+
+
+def test_a_stopped_robot_says_so_and_moves_only_after_reset_and_enable(cell, ros):
+    states = ros.collect(RobotState, "/robot/state", qos.latched())
+    ros.spin_until(lambda: states, what="a robot state")
+    assert states[-1].connected and states[-1].enabled and not states[-1].reason
+    handle = cell.send(cell.arm, trajectory(AWAY, 3.0))
+    ros.spin_until(lambda: cell.speed > 0.1, what="motion")
+    assert ros.call(Trigger, "/robot/stop", Trigger.Request()).success
+    result = cell.result(handle)
+    assert (result.error_code, result.error_string) == (result.PATH_TOLERANCE_VIOLATED, "")
+    ros.spin_until(lambda: states[-1].stopped, what="the state")
+    assert not states[-1].enabled and "stopped" in states[-1].reason
+    assert not ros.call(Trigger, "/robot/enable", Trigger.Request()).success
+    assert cell.result(cell.send(cell.arm, trajectory(HOME, 2.0))).error_code == -4
+    assert ros.call(Trigger, "/robot/reset", Trigger.Request()).success
+    assert ros.call(Trigger, "/robot/enable", Trigger.Request()).success
+    assert cell.result(cell.send(cell.arm, trajectory(HOME, 2.0))).error_code == 0
+
+
+def test_joint_velocities_move_the_arm_until_they_stop(cell, ros):
+    publisher = ros.node.create_publisher(
+        Float64MultiArray, "/robot/limb/right/joint_velocity_command", 10
+    )
+    ros.spin_until(publisher.get_subscription_count, what="a listener")
+    for _ in range(40):
+        publisher.publish(Float64MultiArray(data=[0.2, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0]))
+        ros.spin(0.02)
+    assert cell.joints[-1].velocity[0] == pytest.approx(0.2, abs=0.05)
+    ros.spin(0.6)
+    assert cell.speed < 0.02 and cell.position[0] > 0.05
+    assert cell.result(cell.send(cell.arm, trajectory(HOME, 2.0))).error_code == 0
 
 
 def test_a_second_cell_on_the_same_domain_is_refused(cell, start_node):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from s3k_ros.grasp.kinematics import JointLimits
 from s3k_ros.grasp.trajectory import joint_move
 from s3k_ros.params.grasp import RobotParameters
 from s3k_ros.simulation.cell import (
@@ -43,14 +44,12 @@ def simulator(model):
     return Simulator(model, paced=False)
 
 
-def move(to=OUT, scale=RobotParameters().speed_scale, begin=HOME):
-    from s3k_ros.grasp.kinematics import JointLimits
-
+def move(to=OUT, begin=HOME):
     robot = RobotParameters()
     limits = JointLimits(
         *POSITION_LIMITS_RAD, VELOCITY_LIMITS_RAD_S,
         np.array(robot.max_acceleration), np.array(robot.max_jerk),
-    ).scaled(scale)  # fmt: skip
+    ).scaled(robot.speed_scale)  # fmt: skip
     found = joint_move(begin, to, limits, 0.02)
     parts = found.times, found.positions, found.velocities, found.accelerations
     return TrajectoryGoal(tuple(ARM_JOINTS), *parts)

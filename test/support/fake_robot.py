@@ -21,7 +21,7 @@ from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import JointState
 from std_msgs.msg import Header
 
-from s3k_ros.msg import Keypoint3D, Keypoint3DArray, KeypointModel
+from s3k_ros.msg import Keypoint3D, Keypoint3DArray, KeypointModel, RobotState
 from s3k_ros.params.grasp import RobotParameters
 
 ROBOT = RobotParameters()
@@ -41,7 +41,8 @@ class FakeRobot:
     Attributes:
         toy_rad: knuckle angle at which the jaws stall; the closed angle for nothing between them.
         keypoints: name -> position (3,) in `frame`; `hidden` ones are TOO_FEW_VIEWS.
-        joint_states_alive, keypoints_alive: whether these are published.
+        joint_states_alive, keypoints_alive, wrench_alive, state_alive: whether these are published.
+        state: what the robot says of itself; `say` publishes it at once.
         aborts: the next motion of the arm ends with PATH_TOLERANCE_VIOLATED after 0.2 s.
         rejects: goals of the arm are rejected.
     """
@@ -76,6 +77,8 @@ class FakeRobot:
         }
         self.frame, self.hidden, self.confidence = "base", set(), 0.95
         self.joint_states_alive = self.keypoints_alive = True
+        self.wrench_alive = self.state_alive = True
+        self.state = RobotState(connected=True, enabled=True)
         self.aborts = self.rejects = False
         self.force = np.array([0.0, 0.0, 9.0])
         self.arm_goals, self.gripper_goals = [], []
@@ -85,6 +88,12 @@ class FakeRobot:
         """Whether someone listens to what perception and robot publish."""
         publishers = (self._clock, self._joint_states, self._keypoints, self._model)
         return all(publisher.get_subscription_count() for publisher in publishers)
+
+    def say(self, **changes: object) -> None:
+        """The robot's state changes: published at once."""
+        for name, value in changes.items():
+            setattr(self.state, name, value)
+        self._state.publish(self.state)
 
     def start_arm(self) -> None:
         self._arm_lives = True
@@ -267,6 +276,7 @@ class FakeRobot:
         self._joint_states = make(JointState, "/robot/joint_states", 10)
         self._wrench = make(WrenchStamped, "/robotiq_force_torque_sensor_broadcaster/wrench", 10)
         self._keypoints = make(Keypoint3DArray, "keypoints", 5)
+        self._state = make(RobotState, "/robot/state", LATCHED)
         self._model = make(KeypointModel, "keypoint_model", LATCHED)
         self._model.publish(KeypointModel(object_id="plush_fox", names=list(NAMES)))
 
@@ -284,8 +294,13 @@ class FakeRobot:
             )
         wrench = WrenchStamped(header=header)
         f = wrench.wrench.force
-        f.x, f.y, f.z = (float(value) for value in self.force)
-        self._wrench.publish(wrench)
+        # The last digit of a real sensor is never still.
+        f.x, f.y, f.z = (float(value) for value in self.force + 1e-3 * (count % 7))
+        if self.wrench_alive:
+            self._wrench.publish(wrench)
+        if self.state_alive and count % 10 == 0:
+            self.state.header.stamp = stamp
+            self._state.publish(self.state)
         if self.keypoints_alive and count % 10 == 0:
             self._keypoints.publish(self._set(Header(stamp=stamp, frame_id=self.frame)))
 
