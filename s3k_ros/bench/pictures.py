@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from s3k_ros.errors import ConfigurationError
 from s3k_ros.geometry.camera import Camera
 from s3k_ros.simulation import dataset_options
-from s3k_ros.simulation.fox_samples import FoxRenderer
+from s3k_ros.simulation.cell_samples import CellRenderer
 from s3k_ros.simulation.object_scene import ObjectSceneRenderer, ObjectSceneSpec, RandomRig
 
 FOX, BOX = "plush_fox", "box"
@@ -45,7 +45,7 @@ def draw(object_id: str, scenes: int, width: int, seed: int) -> Pictures:
         ConfigurationError: there is no scene of this object.
     """
     if object_id == FOX:
-        renderer: FoxRenderer | ObjectSceneRenderer = FoxRenderer("test", width)
+        renderer: CellRenderer | ObjectSceneRenderer = CellRenderer("test", width)
     elif object_id == BOX:
         objects = tuple(dataset_options.load_objects([BOX], []))
         renderer = ObjectSceneRenderer(

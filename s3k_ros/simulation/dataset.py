@@ -1,4 +1,4 @@
-"""Rendered datasets: `s3k dataset render`, of any mesh or of the fox in the simulated cell."""
+"""Rendered datasets: `s3k dataset render`, of any mesh or of an object in the simulated cell."""
 
 from __future__ import annotations
 
@@ -7,17 +7,18 @@ import dataclasses
 import hashlib
 import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from s3k_ros.errors import ConfigurationError
 from s3k_ros.results import source_commit
 from s3k_ros.simulation import dataset_options, rig
-from s3k_ros.simulation.fox_samples import FoxRenderer
+from s3k_ros.simulation.cell import TABLE_HEIGHT_M
+from s3k_ros.simulation.cell_samples import CellRenderer
 from s3k_ros.simulation.object_scene import ObjectSceneRenderer, ObjectSceneSpec
 from s3k_ros.simulation.pipeline import Shot, write_scenes
-from s3k_ros.simulation.scene import ToyScene
+from s3k_ros.simulation.scene import FOX, ToyScene
 from s3k_ros.training.dataset.writer import DatasetWriter
 
 
@@ -51,8 +52,8 @@ class ObjectScenes:
 
 
 @dataclasses.dataclass(frozen=True)
-class FoxScenes:
-    """Arrangements of the fox in the simulated cell.
+class CellScenes:
+    """Arrangements of an object in the simulated cell.
 
     Attributes:
         family: "train", "dev" or "test".
@@ -60,6 +61,8 @@ class FoxScenes:
         seed: of the first arrangement; the others count up from it.
         labelled: number of arrangements, from the first, whose first sample has clicks.
         samples_each: samples of an arrangement: nothing but the arm moves.
+        target: whose keypoints they show.
+        beside: other objects, each in some of them.
     """
 
     family: str
@@ -67,13 +70,15 @@ class FoxScenes:
     seed: int
     labelled: int
     samples_each: int = 1
+    target: str = FOX
+    beside: tuple[str, ...] = ()
     worth_a_process = 10
 
-    def renderer(self) -> FoxRenderer:
+    def renderer(self) -> CellRenderer:
         """Renders them."""
-        return FoxRenderer(self.family, self.width)
+        return CellRenderer(self.family, self.width, self.target, self.beside)
 
-    def shots(self, renderer: FoxRenderer, number: int) -> Iterator[Shot]:
+    def shots(self, renderer: CellRenderer, number: int) -> Iterator[Shot]:
         """The samples of an arrangement, one segment."""
         seed, steps = self.seed + number, self.samples_each
         samples = renderer.timesteps(seed, steps) if steps > 1 else [renderer.sample(seed)]
@@ -121,7 +126,7 @@ def render_object_dataset(
     write_scenes(scenes, writer, count, processes, progress)
 
 
-def render_fox_dataset(
+def render_cell_dataset(
     out: Path,
     family: str,
     labelled: int,
@@ -130,12 +135,16 @@ def render_fox_dataset(
     *,
     width: int = 640,
     timesteps: int = 1,
+    target: str = FOX,
+    beside: Sequence[str] = (),
     processes: int | None = 1,
     progress: bool = True,
     image_format: str = "jpg",
     meta: Mapping[str, Any] | None = None,
 ) -> None:
-    """Renders a dataset of the fox in the simulated cell; as `render_object_dataset`.
+    """Renders a dataset of an object in the simulated cell; as `render_object_dataset`.
+
+    ``target`` is the object, ``beside`` are others, each of which stands in half of the scenes.
 
     With several ``timesteps`` there are so many samples an arrangement, all in one segment: nothing
     but the arm moves, and only the first is clicked. ``labelled`` and ``unlabelled`` then count
@@ -147,13 +156,16 @@ def render_fox_dataset(
     count = _checked_count(labelled, unlabelled, None)
     if not 1 <= timesteps <= 1000:
         raise ConfigurationError(f"timesteps = {timesteps} must be within 1..1000")
+    scene = ToyScene(TABLE_HEIGHT_M, family, (target, *beside))
     info = {"seed": seed, "family": family, "timesteps": timesteps, "commit": source_commit()}
     cameras = [camera.name for camera in rig.demo_rig(width)]
     writer = DatasetWriter(
-        out, ToyScene.object_id, ToyScene.names, cameras, {**info, **(meta or {})},
+        out, scene.object_id, scene.names, cameras, {**info, **(meta or {})},
         image_format=image_format, resume=True,
     )  # fmt: skip
-    scenes = FoxScenes(family, width, seed, labelled, timesteps)
+    scenes = CellScenes(
+        family, width, seed, labelled, timesteps, target, tuple(beside)
+    )
     write_scenes(scenes, writer, count, processes, progress)
 
 
@@ -199,9 +211,10 @@ def run(args: argparse.Namespace) -> int:
         spec = dataset_options.object_spec(args)
         render_object_dataset(spec, args.out, *counts, label_every=args.label_every, **common)
     else:
-        render_fox_dataset(
+        render_cell_dataset(
             args.out, args.family, *counts,
-            width=args.width or 640, timesteps=args.timesteps, **common,
+            width=args.width or 640, timesteps=args.timesteps, target=args.in_cell,
+            beside=tuple(args.beside), **common,
         )  # fmt: skip
     return 0
 

@@ -13,6 +13,8 @@ from s3k_ros.simulation.generators import box, shoe
 from s3k_ros.simulation.mesh import MeshObject
 from s3k_ros.simulation.object_spec import ObjectSceneSpec
 from s3k_ros.simulation.random_rig import RandomRig
+from s3k_ros.simulation.scene import FOX, OBJECTS
+from s3k_ros.simulation.things import BIN
 
 DEFAULT_SHOES = 12
 
@@ -32,14 +34,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         " that nobody could have tuned that model on",
     )  # fmt: skip
     parser.add_argument(
-        "--width", type=int, help="image width, px (fox: 640, height 3/4 of it; objects: 128)"
+        "--width", type=int, help="image width, px (in the cell: 640, height 3/4 of it; objects: 128)"
     )
     parser.add_argument("--image-format", choices=("jpg", "png"), default="jpg")
     parser.add_argument(
         "--processes", type=int, metavar="N", help="that render, 0.8 GB each (default: one a core"
         " for a large dataset)",
     )  # fmt: skip
-    fox = parser.add_argument_group("the fox in the cell, without --object")
+    fox = parser.add_argument_group("an object in the simulated cell, without --object")
+    fox.add_argument(
+        "--in-cell", choices=[name for name in OBJECTS if name != BIN], default=FOX,
+        help="whose keypoints are shown",
+    )  # fmt: skip
+    fox.add_argument(
+        "--beside", nargs="+", choices=OBJECTS, default=[], help="other objects, each in half of"
+        " the scenes",
+    )  # fmt: skip
     fox.add_argument(
         "--timesteps", type=int, default=1, metavar="N", help="samples an arrangement, the arm"
         " elsewhere in each, the first one clicked; the counts are then of arrangements",
@@ -96,7 +106,9 @@ def check(args: argparse.Namespace) -> None:
     if args.processes is not None and not 1 <= args.processes <= 256:
         raise ConfigurationError(f"--processes = {args.processes} must be within 1..256")
     if args.object and args.timesteps != 1:
-        raise ConfigurationError("--timesteps is for the fox: with --object nothing moves")
+        raise ConfigurationError("--timesteps is for the cell: with --object nothing moves")
+    if args.object and (args.beside or args.in_cell != FOX):
+        raise ConfigurationError("--in-cell and --beside are for the cell: not with --object")
     if args.object:
         return
     for name in ("keypoints", "object_family", "label_every", "height", "distractor_family",

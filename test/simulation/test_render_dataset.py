@@ -120,7 +120,7 @@ def test_mesh_from_files_looks_as_the_object_it_was_written_from(tmp_path: Path)
 @pytest.mark.sim
 @pytest.mark.slow
 def test_fox_at_several_times_stands_still_while_the_arm_moves(tmp_path: Path) -> None:
-    dataset.render_fox_dataset(
+    dataset.render_cell_dataset(
         tmp_path / "fox", "dev", 1, 1, 3, width=64, timesteps=3, progress=False
     )
     found = Dataset(tmp_path / "fox")

@@ -15,7 +15,7 @@ import numpy as np
 
 from s3k_ros.params.training import TrainingParameters
 from s3k_ros.results import machine_description, source_commit
-from s3k_ros.simulation.dataset import render_fox_dataset, render_object_dataset, seed_from
+from s3k_ros.simulation.dataset import render_cell_dataset, render_object_dataset, seed_from
 from s3k_ros.simulation.generators.box import make_box
 from s3k_ros.simulation.mesh import MeshObject
 from s3k_ros.simulation.object_scene import ObjectSceneSpec
@@ -55,7 +55,7 @@ def render(folder: Path, part: Part, *, deadline: float | None = None) -> dict[s
 def render_part(part: Part, out: Path, seed: int) -> None:
     """Renders a part with another first seed than its own."""
     if part.target == "fox":
-        render_fox_dataset(
+        render_cell_dataset(
             out, part.family, part.scenes, 0, seed, width=part.image_px,
             timesteps=part.timesteps, progress=False,
         )  # fmt: skip

@@ -1,8 +1,8 @@
-"""Scenes of the fox in the simulated cell, rendered."""
+"""Scenes of the fox, the box or the boot in the simulated cell, rendered."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import mujoco
 import numpy as np
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from s3k_ros.geometry.camera import Camera
 from s3k_ros.simulation import cell, rig, scene, toys
+from s3k_ros.simulation.scene import FOX
 from s3k_ros.simulation.sample import Sample, draw_clicks, in_image
 from s3k_ros.simulation.views import Views
 
@@ -18,22 +19,30 @@ Array = NDArray[np.float64]
 # Height of the open gripper over the table while it hovers over a scene, as in an approach.
 HOVER_M = (0.08, 0.40)
 HOVER_SHARE = 0.5
-# A surface this far in front of a keypoint hides it; less is the toy's own fur.
-_HIDDEN_M = 0.06
+# A surface this far in front of a keypoint hides it; less is the toy's own fur, or skin.
+_HIDDEN_M = {FOX: 0.06, "box": 0.006, "boot": 0.010}
+# Each of the objects beside the target is in this share of the scenes.
+_BESIDE_SHARE = 0.5
 
 
-class FoxRenderer:
+class CellRenderer:
     """Renders random scenes of a family; a seed gives the same scene every time.
 
     Args:
         family: "train", "dev" or "test" (s3k_ros.simulation.toys).
         width: image width, px.
+        target: whose keypoints a sample has: "fox", "box" or "boot".
+        beside: what else may be in a scene, of `scene.OBJECTS`.
     """
 
-    def __init__(self, family: str, width: int = 640) -> None:
+    def __init__(
+        self, family: str, width: int = 640, target: str = FOX, beside: Sequence[str] = ()
+    ) -> None:
         self.cameras = rig.demo_rig(width)
         self.camera_names = tuple(camera.name for camera in self.cameras)
-        self._scene = scene.ToyScene(cell.TABLE_HEIGHT_M, family)
+        self._scene = scene.ToyScene(cell.TABLE_HEIGHT_M, family, (target, *beside))
+        self._beside = tuple(beside)
+        self._hidden_m = _HIDDEN_M[target]
         self._cell = cell.build_cell([self._scene], self.cameras)
         self._data = self._cell.make_data()
         self._bare = cell.build_cell()  # for kinematics: without the fox's thousand joints
@@ -75,12 +84,15 @@ class FoxRenderer:
         model, data = self._cell.model, self._data
         mujoco.mj_resetData(model, data)
         self._cell.set_home(data)
+        drawn = np.random.default_rng([seed, self._family, 4]).random(len(self._beside))
+        others = [o for o, r in zip(self._beside, drawn, strict=True) if r < _BESIDE_SHARE]
+        self._scene.present = (self._scene.objects[0], *others)
         self._views.upload(self._scene.randomise(model, data, seed))
         mujoco.mj_step(model, data, int(scene.SETTLE_S / model.opt.timestep))
         return rng, self._scene.keypoints(data)
 
     def _hover(self, rng: np.random.Generator, keypoints: Array) -> None:
-        """Puts the gripper somewhere over the fox."""
+        """Puts the gripper somewhere over the target."""
         spread = rng.normal(0.0, [0.12, 0.12])
         height = cell.TABLE_HEIGHT_M + rng.uniform(*HOVER_M)
         target = np.array([*(keypoints.mean(axis=0)[:2] + spread), height])
@@ -105,7 +117,7 @@ class FoxRenderer:
             self._cell.model, self._data, camera.centre, ray, groups, 1, -1, hit
         )
         length = float(np.linalg.norm(ray))
-        return distance < 0 or distance * length > length - _HIDDEN_M
+        return distance < 0 or distance * length > length - self._hidden_m
 
 
 def hover(simulated: cell.CellModel, target: Array, yaw_rad: float, steps: int = 200) -> Array:
