@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from s3k_ros.geometry.camera import Camera
 from s3k_ros.simulation import cell, rig, scene, toys
-from s3k_ros.simulation.scene import FOX
 from s3k_ros.simulation.sample import Sample, draw_clicks, in_image
+from s3k_ros.simulation.scene import FOX
 from s3k_ros.simulation.views import Views
 
 Array = NDArray[np.float64]

@@ -163,9 +163,7 @@ def render_cell_dataset(
         out, scene.object_id, scene.names, cameras, {**info, **(meta or {})},
         image_format=image_format, resume=True,
     )  # fmt: skip
-    scenes = CellScenes(
-        family, width, seed, labelled, timesteps, target, tuple(beside)
-    )
+    scenes = CellScenes(family, width, seed, labelled, timesteps, target, tuple(beside))
     write_scenes(scenes, writer, count, processes, progress)
 
 

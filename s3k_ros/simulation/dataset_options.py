@@ -34,8 +34,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         " that nobody could have tuned that model on",
     )  # fmt: skip
     parser.add_argument(
-        "--width", type=int, help="image width, px (in the cell: 640, height 3/4 of it; objects: 128)"
-    )
+        "--width", type=int,
+        help="image width, px (in the cell: 640, height 3/4 of it; objects: 128)",
+    )  # fmt: skip
     parser.add_argument("--image-format", choices=("jpg", "png"), default="jpg")
     parser.add_argument(
         "--processes", type=int, metavar="N", help="that render, 0.8 GB each (default: one a core"

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import io
+import itertools
 from functools import lru_cache
 
 import mujoco
@@ -75,9 +76,7 @@ def add_thing(root: mjcf.RootElement, thing: Thing) -> None:
     """Adds a thing to an MJCF tree as a free body."""
     mesh = thing.mesh
     root.asset.add("texture", name=thing.name, type="2d", file=_png(mesh.texture))
-    root.asset.add(
-        "material", name=thing.name, texture=thing.name, specular=0.1, shininess=0.1
-    )
+    root.asset.add("material", name=thing.name, texture=thing.name, specular=0.1, shininess=0.1)
     root.asset.add(
         "mesh", name=thing.name, vertex=mesh.vertices.ravel(), face=mesh.faces.ravel(),
         texcoord=mesh.uv.ravel(), inertia="shell",
@@ -104,7 +103,8 @@ def add_bin(root: mjcf.RootElement, table_height_m: float) -> None:
     body = root.worldbody.add("body", name=BIN, pos=(*BIN_CENTRE_M, table_height_m))
     long, short = (length / 2 + wall, wall / 2, height / 2), (wall / 2, width / 2, height / 2)
     across, along = (width + wall) / 2, (length + wall) / 2
-    for size, x, y in ((long, 0, across), (long, 0, -across), (short, along, 0), (short, -along, 0)):
+    sides = ((long, 0, across), (long, 0, -across), (short, along, 0), (short, -along, 0))
+    for size, x, y in sides:
         body.add(
             "geom", type="box", size=size, pos=(x, y, height / 2), rgba=_BIN_RGBA, group=0, **_FIXED
         )
@@ -117,7 +117,8 @@ def add_bin(root: mjcf.RootElement, table_height_m: float) -> None:
 def place(data: mujoco.MjData, thing: Thing, ground: Array, yaw_rad: float) -> None:
     """Stands a thing on a point of the table (3,), world, m, turned about z, at rest."""
     joint = data.joint(thing.name)
-    joint.qpos[:3] = np.asarray(ground) + [0.0, 0.0, thing.mesh.size[2] / 2]
+    joint.qpos[:3] = ground
+    joint.qpos[2] += thing.mesh.size[2] / 2
     joint.qpos[3:] = [np.cos(yaw_rad / 2), 0.0, 0.0, np.sin(yaw_rad / 2)]
     joint.qvel[:] = 0.0
 
@@ -144,7 +145,7 @@ def _slices(vertices: Array, count: int) -> list[Array]:
     cuts = np.linspace(vertices[:, 0].min(), vertices[:, 0].max(), count + 1)
     slack = 0.1 * (cuts[1] - cuts[0])
     x = vertices[:, 0]
-    pairs = zip(cuts[:-1], cuts[1:], strict=True)
+    pairs = itertools.pairwise(cuts)
     return [vertices[(x >= low - slack) & (x <= high + slack)] for low, high in pairs]
 
 
