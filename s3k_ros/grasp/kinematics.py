@@ -59,6 +59,7 @@ class ArmModel:
         lower, upper: (n,) rad, position limits with the margin.
         velocity: (n,) rad/s, velocity limits of the description.
         model, world_from_base: pinocchio's model, and the base frame in its universe.
+        tcp_frame_id: index of the tool centre point's frame in that model.
 
     Raises:
         ConfigurationError: a description that does not parse, or a joint or frame that it lacks.
@@ -76,7 +77,7 @@ class ArmModel:
         self.model, self._geometry = _reduced_model(urdf, joints)
         self._order = _joint_order(self.model, joints)
         self.data = self.model.createData()
-        self._tcp = _frame_id(self.model, tcp_frame)
+        self._tcp = self.tcp_frame_id = _frame_id(self.model, tcp_frame)
         pin.framesForwardKinematics(self.model, self.data, pin.neutral(self.model))
         self.world_from_base = self.data.oMf[_frame_id(self.model, base_frame)].copy()
         self.lower = self.model.lowerPositionLimit[self._order] + limit_margin
@@ -106,6 +107,11 @@ class ArmModel:
         q = np.empty(self.size)
         q[self._order] = joints
         return q
+
+    def ordered(self, values: Array) -> Array:
+        """(n,) values in pinocchio's order of joints -> the caller's order."""
+        result: Array = values[self._order]
+        return result
 
     def forward(self, joints: Array) -> Transform:
         """Pose of the tool centre point at joint positions (n,) rad: ``base_from_tcp``."""

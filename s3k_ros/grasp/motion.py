@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 from s3k_ros.errors import UnsafeMotionError
 from s3k_ros.geometry.se3 import Transform
 from s3k_ros.grasp.codes import GraspCode
-from s3k_ros.grasp.collision import CollisionModel
+from s3k_ros.grasp.collision import CollisionModel, Terms
 from s3k_ros.grasp.goal import Refusal
+from s3k_ros.grasp.hand import OPEN_HAND, Hand
 from s3k_ros.grasp.kinematics import ArmModel, JointLimits
 from s3k_ros.grasp.pose import straight_line
 from s3k_ros.grasp.trajectory import JointTrajectory, exceeded, joint_move, path_move
@@ -56,23 +57,6 @@ class ArmState:
         return bool(np.abs(self.velocity).max() > 1e-6)
 
 
-@dataclasses.dataclass(frozen=True)
-class Hand:
-    """What the hand is like during a motion, as far as it can touch something.
-
-    Attributes:
-        opening_m: gap between the jaws; None: fully open.
-        held_m: sides of the box around what it holds, along the axes of ``grasp_tcp`` and centred
-            there; None: it holds nothing.
-    """
-
-    opening_m: float | None = None
-    held_m: tuple[float, float, float] | None = None
-
-
-OPEN_HAND = Hand()
-
-
 @dataclasses.dataclass(frozen=True, eq=False)
 class Posture:
     """One way to stand at a pose: ``base_from_tcp``, (n,) rad, and what it costs to go there."""
@@ -98,7 +82,7 @@ class MotionPlanner:
         self._grasp = grasp
         self._robot = robot
         self._home = np.array(robot.home_rad)
-        self._collision = CollisionModel(arm, self._home, grasp.table_height_m)
+        self._collision = CollisionModel(arm, self._home, grasp.table_height_m, robot=robot)
         rng = np.random.default_rng(0)
         self._seeds = [
             np.clip(self._home + rng.normal(0.0, 0.7, arm.size), arm.lower, arm.upper)
@@ -239,7 +223,9 @@ class MotionPlanner:
             )  # fmt: skip
             ends = min(self._collision.hand_clearance(q) for q in (first, second))
             clearance = min(self._grasp.transit_clearance_m, ends - _CLEARANCE_SLACK_M)
-            hit = self._collision.first_collision(thinned(move.positions), clearance)
+            hit = self._collision.first_collision(
+                thinned(move.positions), Terms(over_table_m=clearance)
+            )
             if hit is not None:
                 return Refusal(GraspCode.IN_COLLISION, f"approach: {hit}")
             whole = move if whole is None else whole.then(move)

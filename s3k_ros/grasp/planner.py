@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 from s3k_ros.geometry.se3 import Transform
 from s3k_ros.grasp.codes import GraspCode
 from s3k_ros.grasp.goal import GraspGoal, Refusal
+from s3k_ros.grasp.hand import Hand
 from s3k_ros.grasp.kinematics import ArmModel
-from s3k_ros.grasp.motion import UP, ArmState, Hand, MotionPlanner, Posture, text
+from s3k_ros.grasp.motion import UP, ArmState, MotionPlanner, Posture, text
 from s3k_ros.grasp.pose import grasp_point, hand_rotations, uncertain_width, yaw_is_set
 from s3k_ros.grasp.trajectory import JointTrajectory
 from s3k_ros.params.grasp import GraspParameters, RobotParameters

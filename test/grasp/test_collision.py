@@ -5,7 +5,7 @@ import pytest
 from support.kinematic_cell import TABLE_HEIGHT_M, sawyer
 
 from s3k_ros.geometry.se3 import Transform
-from s3k_ros.grasp.collision import CollisionModel
+from s3k_ros.grasp.collision import CollisionModel, Terms
 from s3k_ros.params.grasp import RobotParameters
 
 HOME = np.array(RobotParameters().home_rad)
@@ -41,13 +41,13 @@ def test_a_hand_below_the_table_touches_it(model):
     assert model.first_collision(over_table(0.01)) is None
     hit = model.first_collision(over_table(-0.02))
     assert hit is not None and hit.second == "the table"
-    assert str(hit) == "robotiq_85_base_link would touch the table"
+    assert str(hit) == "robotiq_85_left_finger_tip_link would touch the table"
 
 
 def test_clearance_raises_the_table_for_that_check_alone(model):
     joints = over_table(0.05)
     assert model.first_collision(joints) is None
-    assert model.first_collision(joints, table_clearance=0.06) is not None
+    assert model.first_collision(joints, Terms(over_table_m=0.06)) is not None
     assert model.first_collision(joints) is None
 
 
