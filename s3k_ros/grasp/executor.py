@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +27,7 @@ from s3k_ros.grasp.events import (
     Tick,
 )
 from s3k_ros.grasp.goal import GraspGoal, Refusal, check_names, resolve
+from s3k_ros.grasp.kinematics import ArmModel
 from s3k_ros.grasp.machine import transition
 from s3k_ros.grasp.monitors import ContactMonitor, RestMonitor
 from s3k_ros.grasp.planner import ArmState
@@ -40,8 +42,10 @@ from s3k_ros.grasp.ports import (
     NoJournal,
     PlannerPort,
     PlanView,
+    RobotStateSource,
     WrenchSource,
 )
+from s3k_ros.grasp.safety import SafetyMonitor, refused_by
 from s3k_ros.grasp.state import GraspState, begin, progress
 from s3k_ros.grasp.trajectory import JointTrajectory
 from s3k_ros.params.grasp import GraspParameters, RobotParameters
@@ -67,6 +71,7 @@ class Ports:
     planner: PlannerPort
     view: PlanView
     journal: Journal = dataclasses.field(default_factory=NoJournal)
+    robot_state: RobotStateSource | None = None
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -88,15 +93,30 @@ class _Request:
 
 
 class GraspExecutor:
-    """The thin shell around the state machine. Call ``tick`` 20 to 50 times a second."""
+    """The thin shell around the state machine.
 
-    def __init__(self, ports: Ports, grasp: GraspParameters, robot: RobotParameters) -> None:
+    Call ``tick`` 20 to 50 times a second, and ``guard`` when a message came that a gate looks at.
+
+    Args:
+        ports: everything outside.
+        grasp, robot: parameters.
+        arm: kinematics of its own (not the planner's) for the gates on the hand.
+    """
+
+    def __init__(
+        self,
+        ports: Ports,
+        grasp: GraspParameters,
+        robot: RobotParameters,
+        arm: ArmModel | None = None,
+    ) -> None:
         self._ports = ports
         self.grasp = grasp
         self.robot = robot
         self.state: GraspState | None = None
         self._rest = RestMonitor(robot.rest_speed_rad_s)
         self._contact = ContactMonitor()
+        self._safety = SafetyMonitor(grasp, robot, arm)
         self._motion: _Motion | None = None
         self._request: _Request | None = None
         self._commanded: Array | None = None
@@ -135,6 +155,7 @@ class GraspExecutor:
         self.state = begin(resolved, now, self.grasp)
         self._started, self._seen, self._named = now, self._ports.keypoints.sets, False
         self._motion, self._request, self._fraction = None, None, 0.0
+        self._safety.reset()
         return None
 
     def end(self, code: GraspCode, message: str) -> None:
@@ -142,13 +163,23 @@ class GraspExecutor:
         if self.busy:
             self._feed(Fault(code, message))
 
-    def tick(self) -> Outcome | None:
-        """Lets the grasp go on; the outcome when this tick ended it.
+    @property
+    def guarded(self) -> bool:
+        """Whether gates are to be asked at every message: the arm moves or may begin to."""
+        return self.state is not None and self.state.moved and self.state.ending is None
 
-        A defect in here must not leave an arm moving: it stops arm and jaws and ends as INTERNAL.
-        """
+    def guard(self) -> None:
+        """Asks the gates alone: a failed one stops the arm now, and the next ticks end the goal."""
+        self._protected(self._check_robot)
+
+    def tick(self) -> Outcome | None:
+        """Lets the grasp go on; the outcome when this tick ended it."""
+        return self._protected(self._tick)
+
+    def _protected(self, work: Callable[[], Outcome | None]) -> Outcome | None:
+        """A defect in here must not leave an arm moving: it stops all and ends as INTERNAL."""
         try:
-            return self._tick()
+            return work()
         except Exception as error:
             if self.state is None:
                 raise
@@ -167,7 +198,7 @@ class GraspExecutor:
         if self.state is None or self.state.outcome is not None:
             return None
         self._note_inputs(joints)
-        for step in (self._poll_devices, self._check_robot, self._look, self._poll_planner):
+        for step in (self._check_robot, self._poll_devices, self._look, self._poll_planner):
             step()
             if self.state.outcome is not None:
                 return self.state.outcome
@@ -192,19 +223,57 @@ class GraspExecutor:
                 self._feed(report)
 
     def _check_robot(self) -> None:
-        state = self._running()
-        if state is None or not state.moved or state.ending is not None:
+        """All gates, in the order in which a cause comes before its effects."""
+        state, now = self._running(), self._ports.clock.now()
+        if state is None:
             return
-        now = self._ports.clock.now()
+        fault = self._safety.clock(now) or self._refused_by_robot(state)
+        if state.ending is not None:
+            self._while_ending(state, fault, now)
+            return
+        if fault is None and state.moved:
+            fault = self._failed_gate(state, now)
+        if fault is not None:
+            self._feed(fault)
+
+    def _refused_by_robot(self, state: GraspState) -> Fault | None:
+        """What the robot says already ends a goal that observes; its silence may end yet."""
+        source = self._ports.robot_state
+        return None if source is None or state.goal.dry_run else refused_by(source.latest())
+
+    def _while_ending(self, state: GraspState, fault: Fault | None, now: float) -> None:
+        if fault is None or state.ending is None:
+            return
+        if fault.code == GraspCode.WATCHDOG:  # the proof of rest counts from the new time
+            limit = now + self.grasp.stop_timeout_s
+            self.state = dataclasses.replace(state, since=now, deadline=limit)
+        elif state.ending.code == GraspCode.ARM_ABORTED:
+            # The controller ended the motion without a reason, and here is the reason.
+            message = f"{fault.message}; {state.ending.message}"
+            ending = dataclasses.replace(state.ending, code=fault.code, message=message)
+            self.state = dataclasses.replace(state, ending=ending)
+
+    def _silent(self, state: GraspState, now: float) -> Fault | None:
+        """What must be heard before anything moves and while it moves."""
         fault = self._stale_joints(now)
+        if state.goal.dry_run:
+            return fault
+        if fault is None and self._ports.robot_state is not None:
+            fault = self._safety.robot(self._ports.robot_state.latest(), now)
+        return fault or self._safety.wrench(self._ports.wrench.recent(), now)
+
+    def _failed_gate(self, state: GraspState, now: float) -> Fault | None:
+        fault = self._silent(state, now)
         if fault is None and state.arm_busy and not self._ports.arm.available():
             fault = Fault(GraspCode.ARM_UNAVAILABLE, "the arm's controller vanished")
         if fault is None and state.jaws.busy and not self._ports.gripper.available():
             fault = Fault(GraspCode.GRIPPER_UNAVAILABLE, "the gripper's controller vanished")
         if fault is None and state.phase in _MOVING:
             fault = self._touched(state)
-        if fault is not None:
-            self._feed(fault)
+        joints = self._ports.joints.latest()
+        if fault is None and state.arm_busy and joints is not None:
+            fault = self._safety.motion(joints)
+        return fault
 
     def _look(self) -> None:
         state, source = self._running(), self._ports.keypoints
@@ -251,7 +320,7 @@ class GraspExecutor:
         if state is None or state.moved:
             return True
         now = self._ports.clock.now()
-        fault = self._stale_joints(now) or self._missing_controller(state)
+        fault = self._silent(state, now) or self._missing_controller(state)
         if fault is None:
             return True
         if now - self._started > self.grasp.robot_timeout_s:

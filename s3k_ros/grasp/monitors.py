@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,7 +59,7 @@ class ContactMonitor:
 
     def tare(self, recent: tuple[WrenchReading, ...], now: float) -> None:
         """Takes the mean of the last quarter of a second as zero."""
-        forces = [r.force for r in recent if now - r.received_at <= _TARE_WINDOW_S]
+        forces = _finite(r.force for r in recent if now - r.received_at <= _TARE_WINDOW_S)
         self._zero = np.mean(forces, axis=0) if forces else None
 
     def change(self, recent: tuple[WrenchReading, ...]) -> float | None:
@@ -70,6 +71,11 @@ class ContactMonitor:
         return self._difference([r.force for r in recent if now - r.received_at <= _TARE_WINDOW_S])
 
     def _difference(self, forces: list[Array]) -> float | None:
+        forces = _finite(forces)
         if self._zero is None or not forces:
             return None
         return float(np.linalg.norm(np.mean(forces, axis=0) - self._zero))
+
+
+def _finite(forces: Iterable[Array]) -> list[Array]:
+    return [force for force in forces if np.isfinite(force).all()]

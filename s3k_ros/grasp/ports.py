@@ -57,6 +57,19 @@ class WrenchReading:
     received_at: float
 
 
+@dataclasses.dataclass(frozen=True)
+class RobotReading:
+    """What the robot says of itself, as `msg/RobotState.msg`, and when it came, in s."""
+
+    received_at: float
+    connected: bool = True
+    enabled: bool = True
+    stopped: bool = False
+    error: bool = False
+    collision: bool = False
+    reason: str = ""
+
+
 class Clock(Protocol):
     """The server's clock: ROS time, simulated or not."""
 
@@ -127,6 +140,13 @@ class WrenchSource(Protocol):
 
     def recent(self) -> tuple[WrenchReading, ...]:
         """Readings, oldest first; empty without a sensor."""
+
+
+class RobotStateSource(Protocol):
+    """What the robot says of itself."""
+
+    def latest(self) -> RobotReading | None:
+        """The newest reading, None while none came."""
 
 
 class PlannerPort(Protocol):

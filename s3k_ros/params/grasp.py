@@ -119,6 +119,38 @@ class GraspParameters(Parameters):
         0.5, "Joint states received longer ago than this stop the motion.",
         unit="s", low=0.02, high=5.0,
     )  # fmt: skip
+    # Gates while the arm moves (grasp/safety.py)
+    robot_state_max_age_s: float = param(
+        0.5, "A robot's state received longer ago than this stops the motion.",
+        unit="s", low=0.05, high=5.0,
+    )  # fmt: skip
+    require_wrench: bool = param(
+        True, "Nothing moves without a living force sensor; false where there is none."
+    )
+    wrench_max_age_s: float = param(
+        0.5, "A wrench received longer ago than this stops the motion.",
+        unit="s", low=0.02, high=5.0,
+    )  # fmt: skip
+    wrench_stuck_s: float = param(
+        0.5, "A wrench that has not changed in its last digit for this long stops the motion: "
+        "drivers repeat the last value of a sensor that fell silent. 0: never.",
+        unit="s", low=0.0, high=60.0,
+    )  # fmt: skip
+    workspace_margin_m: float = param(
+        0.05, "How far the moving hand may leave the workspace's box; one that begins further out "
+        "may come in.", unit="m", low=0.0, high=1.0,
+    )  # fmt: skip
+    hand_speed_limit_m_s: float = param(
+        1.5, "A hand measured faster than this stops.", unit="m/s", low=0.05, high=10.0
+    )
+    joint_speed_margin: float = param(
+        1.25, "A joint measured faster than its limit times robot.speed_scale times this stops.",
+        low=1.0, high=10.0,
+    )  # fmt: skip
+    clock_jump_s: float = param(
+        1.0, "A clock that leaps by more than this between two looks ends the task, as does one "
+        "that goes back.", unit="s", low=0.1, high=60.0,
+    )  # fmt: skip
     robot_timeout_s: float = param(
         2.0, "Longest wait for joint states and the action servers of arm and gripper.",
         unit="s", low=0.0, high=60.0,
@@ -244,6 +276,10 @@ class GraspServerParameters(Parameters):
     wrench: str = param(
         "/robotiq_force_torque_sensor_broadcaster/wrench", "Topic of the force sensor.",
         read_only=True,
+    )  # fmt: skip
+    robot_state: str = param(
+        "/robot/state", "Topic with what the robot says of itself (s3k_ros/RobotState); empty: "
+        "there is none, and no gate.", read_only=True,
     )  # fmt: skip
     tick_rate_hz: float = param(
         30.0, "Steps of the state machine.", unit="Hz", low=10.0, high=100.0, read_only=True

@@ -12,7 +12,7 @@ from s3k_ros.grasp.executor import GraspExecutor, Ports
 from s3k_ros.grasp.gates import KeypointReading
 from s3k_ros.grasp.kinematics import ArmModel
 from s3k_ros.grasp.planner import GraspPlan, GraspPlanner
-from s3k_ros.grasp.ports import JointReading, WrenchReading
+from s3k_ros.grasp.ports import JointReading, RobotReading, WrenchReading
 from s3k_ros.params.grasp import GraspParameters, RobotParameters
 
 URDF = Path(__file__).parents[2] / "config" / "robots" / "sawyer_2f85.urdf"
@@ -43,6 +43,7 @@ class Cell:
         self.gripper = FakeGripper(self)
         self.joints = FakeJoints(self)
         self.wrench = FakeWrench(self)
+        self.state = FakeRobotState(self)
         self.keypoints = FakeKeypoints(self)
         self.shown: list[GraspPlan] = []
         self.executor: GraspExecutor | None = None
@@ -58,9 +59,10 @@ class Cell:
         planner = DirectPlanner(GraspPlanner(sawyer(), parameters, self.robot))
         self.planner = planner
         ports = Ports(
-            self, self.arm, self.gripper, self.keypoints, self.joints, self.wrench, planner, self
-        )
-        self.executor = GraspExecutor(ports, parameters, self.robot)
+            self, self.arm, self.gripper, self.keypoints, self.joints, self.wrench, planner, self,
+            robot_state=self.state,
+        )  # fmt: skip
+        self.executor = GraspExecutor(ports, parameters, self.robot, sawyer())
         return self.executor
 
     def step(self) -> None:
@@ -69,6 +71,7 @@ class Cell:
         self.gripper.step()
         self.joints.step()
         self.wrench.step()
+        self.state.step()
         self.keypoints.step()
 
     def run(self, until=None, limit: float = 60.0):
@@ -202,13 +205,39 @@ class FakeWrench:
     def __init__(self, cell: Cell) -> None:
         self.cell = cell
         self.force = np.array([0.0, 0.0, 9.0])
+        self.alive = self.noisy = True
         self.readings: list[WrenchReading] = []
 
     def recent(self):
         return tuple(self.readings[-50:])
 
     def step(self) -> None:
-        self.readings.append(WrenchReading(self.force.copy(), self.cell.time))
+        if self.alive:
+            noise = 1e-3 * (len(self.readings) % 7) if self.noisy else 0.0
+            self.readings.append(WrenchReading(self.force + noise, self.cell.time))
+
+
+class FakeRobotState:
+    """Ten times a second, and at every change."""
+
+    def __init__(self, cell: Cell) -> None:
+        self.cell = cell
+        self.alive = True
+        self.says: dict[str, object] = {}
+        self.reading: RobotReading | None = None
+        self.due = 0.0
+
+    def latest(self):
+        return self.reading
+
+    def say(self, **says: object) -> None:
+        self.says, self.due = says, 0.0
+        self.step()
+
+    def step(self) -> None:
+        if self.alive and self.cell.time >= self.due:
+            self.due = self.cell.time + 0.1
+            self.reading = RobotReading(self.cell.time, **self.says)
 
 
 class FakeKeypoints:
