@@ -23,19 +23,34 @@ The table is not here: its height is the parameter ``grasp.table_height_m``.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import yaml
 from numpy.typing import NDArray
 
-from s3k_ros.calibration.rig_file import load_rig
 from s3k_ros.errors import ConfigurationError
+from s3k_ros.geometry.camera import Camera
 from s3k_ros.geometry.se3 import Transform
 
 Array = NDArray[np.float64]
+
+
+class Rig(Protocol):
+    """What a rig file says (`calibration.rig_file.Rig`, which this layer does not know)."""
+
+    @property
+    def base_frame(self) -> str:
+        """The frame of the cameras' poses."""
+
+    @property
+    def cameras(self) -> tuple[Camera, ...]:
+        """The cameras."""
+
+
+ReadRig = Callable[[Path], Rig]
 
 # A number beyond this is a slip of the pen: the arm reaches 1.3 m.
 _FAR_M = 20.0
@@ -72,12 +87,13 @@ def box(name: str, size: Sequence[float], position: Sequence[float]) -> Box:
     return Box(name, np.array(size, float), Transform(np.eye(3), np.array(position, float)))
 
 
-def load_scene(path: str | Path, base_frame: str = "base") -> Scene:
+def load_scene(path: str | Path, base_frame: str, read_rig: ReadRig) -> Scene:
     """Reads a scene file.
 
     Args:
         path: the file.
         base_frame: the frame that the robot works in; the file must name the same.
+        read_rig: reads the rig file that the scene file names (`calibration.rig_file.load_rig`).
 
     Raises:
         ConfigurationError: the file cannot be read, a key is missing or unknown, or a value is
@@ -86,7 +102,7 @@ def load_scene(path: str | Path, base_frame: str = "base") -> Scene:
     path = Path(path)
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
-        return parse_scene(values, base_frame, path.parent)
+        return parse_scene(values, base_frame, lambda name: read_rig(path.parent / name))
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"scene file {path}: {error}") from None
     except yaml.YAMLError as error:
@@ -95,8 +111,8 @@ def load_scene(path: str | Path, base_frame: str = "base") -> Scene:
         raise ConfigurationError(f"scene file {path}: {error}") from None
 
 
-def parse_scene(values: Any, base_frame: str = "base", folder: Path | None = None) -> Scene:
-    """A scene from the content of its file; ``folder`` is where its rig file is looked up.
+def parse_scene(values: Any, base_frame: str, read_rig: ReadRig) -> Scene:
+    """A scene from the content of its file; ``read_rig`` knows where rig files are.
 
     Raises:
         ConfigurationError: as `load_scene`.
@@ -109,7 +125,7 @@ def parse_scene(values: Any, base_frame: str = "base", folder: Path | None = Non
     boxes = [_box(name, entry) for name, entry in _entries("boxes", top)]
     walls = [_wall(name, entry) for name, entry in _entries("walls", top)]
     if top.get("cameras") is not None:
-        boxes += _cameras(top["cameras"], base_frame, folder or Path())
+        boxes += _cameras(top["cameras"], base_frame, read_rig)
     names = [each.name for each in boxes] + [each.name for each in walls]
     for name in names:
         if names.count(name) > 1:
@@ -141,13 +157,13 @@ def _wall(name: str, entry: Any) -> Wall:
     return Wall(name, point, normal / np.linalg.norm(normal))
 
 
-def _cameras(entry: Any, base_frame: str, folder: Path) -> list[Box]:
+def _cameras(entry: Any, base_frame: str, read_rig: ReadRig) -> list[Box]:
     section = _section("cameras", entry, ("rig", "size_m"), ("front_m",))
     size = _size("cameras: size_m", section["size_m"])
     front = float(_numbers("cameras: front_m", [section.get("front_m", 0.0)], 1)[0])
     if not isinstance(section["rig"], str):
         raise ConfigurationError(f"cameras: rig = {section['rig']!r} must be a file's name")
-    rig = load_rig(folder / section["rig"])
+    rig = read_rig(Path(section["rig"]))
     if rig.base_frame != base_frame:
         raise ConfigurationError(f"cameras: the rig's base frame is {rig.base_frame!r}")
     # The body lies behind its front, and the optical frame looks along +z.
