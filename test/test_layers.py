@@ -17,20 +17,21 @@ HEAVY = {"simulation", "training", "rl", "labelling"}
 BENCH = {"bench"}
 BENCH_ROS = "bench/ros_"
 # Layers that may speak ROS.
-OUTER = {"ros", "nodes", "demo"}
+OUTER = {"ros", "nodes", "demo", "client"}
 ROS = {
     "rclpy", "message_filters", "tf2_ros", "tf2_msgs", "cv_bridge", "sensor_msgs_py",
     "tf_transformations", "control_msgs", "std_msgs", "geometry_msgs", "sensor_msgs",
     "trajectory_msgs", "diagnostic_msgs", "visualization_msgs", "builtin_interfaces",
     "rosgraph_msgs", "action_msgs", "std_srvs", "rosidl_runtime_py", "launch", "launch_ros",
-    "lifecycle_msgs",
+    "lifecycle_msgs", "unique_identifier_msgs",
 }  # fmt: skip
 INTERFACES = {"msg", "srv", "action"}
 HEAVY_LIBRARIES = {"torch", "mujoco", "dm_control", "dm_robotics", "lightning", "ray"}
 # The simulated cell is the one node that is made of a heavy layer; these are its parts.
 SIMULATED_CELL = ("nodes/sim_cell.py", "ros/sim_")
 
-FILES = sorted(path.relative_to(ROOT) for path in ROOT.rglob("*.py") if len(path.parts) > 1)
+FILES = sorted(path.relative_to(ROOT) for path in ROOT.rglob("*.py") if path.parent != ROOT)
+FILES += [Path(name) for name in ("client.py", "errors.py", "results.py")]
 
 
 def imports(path: Path, *, late: bool = True) -> Iterator[str]:

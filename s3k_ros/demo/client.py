@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
-import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from action_msgs.msg import GoalStatus
-from rclpy.action import ActionClient
 from rclpy.executors import Executor
 from rclpy.node import Node
 from rclpy.task import Future
 
-from s3k_ros.action import GraspAtKeypoint
+from s3k_ros.client import Cell, Progress, TaskResult
 from s3k_ros.demo.display import Display
-from s3k_ros.demo.recorder import Recorder, position_of
+from s3k_ros.demo.recorder import Recorder
 from s3k_ros.demo.recording import Feedback, Recording
 from s3k_ros.demo.trial import (
     Trial,
@@ -27,12 +23,8 @@ from s3k_ros.demo.trial import (
     to_mm,
 )
 from s3k_ros.errors import DataError, DeviceUnavailableError
-from s3k_ros.grasp.codes import GraspCode, Holding
 from s3k_ros.params.demo import DemoParameters
 from s3k_ros.srv import ResetScene
-
-CANCEL_TIMEOUT_S = 5.0
-"""Wall time granted to the server for ending a goal: the arm stops within 0.3 s."""
 
 
 class DemoClient:
@@ -54,12 +46,11 @@ class DemoClient:
         display: Display,
         params: DemoParameters,
     ) -> None:
-        self._executor = executor
         self._recorder = recorder
         self._display = display
         self._params = params
         self._reset = node.create_client(ResetScene, "sim/reset")
-        self._grasp = ActionClient(node, GraspAtKeypoint, "grasp_at_keypoint")
+        self._cell = Cell(node=node, executor=executor, timeout_s=params.startup_timeout_s)
 
     def wait_for_nodes(self) -> None:
         """Waits until the cell, the perception and the grasp server are there.
@@ -70,7 +61,7 @@ class DemoClient:
         checks: dict[str, Callable[[], bool]] = {
             "/clock": lambda: bool(self._recorder.recording.clock),
             "service sim/reset": self._reset.service_is_ready,
-            "action grasp_at_keypoint": self._grasp.server_is_ready,
+            "action grasp_at_keypoint": self._cell.ready,
             "topic sim/ground_truth": lambda: bool(self._recorder.recording.truth),
             "topic keypoints": lambda: bool(self._recorder.recording.keypoints),
         }
@@ -139,62 +130,41 @@ class DemoClient:
 
     def _send_and_follow(
         self, trial: Trial, recording: Recording, started_s: float
-    ) -> GraspAtKeypoint.Result | None:
-        goal = GraspAtKeypoint.Goal(
-            object_id=self._params.object_id,
-            keypoint=self._params.keypoint,
-            toward_keypoint=self._params.toward_keypoint,
-        )
-
-        def follow(message: Any) -> None:
-            self._on_feedback(recording, message.feedback, started_s)
-
-        sent = self._grasp.send_goal_async(goal, feedback_callback=follow)
-        handle = self._call(sent, "grasp_at_keypoint")
-        if not handle.accepted:
-            trial.message = "the server rejected the goal"
-            return None
-        future = handle.get_result_async()
-        limits = {"sim_s": self._params.trial_timeout_s, "wall_s": self._params.wall_timeout_s}
-        try:
-            in_time = self._wait(future.done, **limits)
-        except KeyboardInterrupt:
-            self._cancel(handle, future)  # a client that vanishes does not end its goal
-            raise
-        if not in_time:
-            self._cancel(handle, future)
+    ) -> TaskResult | None:
+        p = self._params
+        task = self._cell.start_grasp(p.keypoint, p.toward_keypoint, object_id=p.object_id)
+        limit_s = self._recorder.now_s + p.trial_timeout_s
+        if not task.follow(
+            p.wall_timeout_s,
+            lambda progress: self._on_progress(recording, progress, started_s),
+            give_up=lambda: self._recorder.now_s >= limit_s,
+        ):
+            task.cancel()
             trial.message = f"no result after {self._recorder.now_s - started_s:.1f} s: cancelled"
             return None
-        reply = future.result()
-        if reply.status not in (GoalStatus.STATUS_SUCCEEDED, GoalStatus.STATUS_ABORTED):
-            trial.message = f"the goal ended with status {reply.status}"
-        return reply.result
+        return task.result()
 
-    def _cancel(self, handle: Any, future: Future) -> None:
-        """Ends a goal: waits until the server has stopped the arm, but not forever."""
-        handle.cancel_goal_async()
-        self._wait(future.done, wall_s=CANCEL_TIMEOUT_S)
-
-    def _on_feedback(self, recording: Recording, feedback: Any, started_s: float) -> None:
+    def _on_progress(self, recording: Recording, progress: Progress, started_s: float) -> None:
         now_s, before = self._recorder.now_s, recording.feedback
-        changed = not before or before[-1].phase != feedback.phase
-        before.append(Feedback(now_s, feedback.phase, float(feedback.progress)))
+        changed = not before or before[-1].phase != progress.phase
+        before.append(Feedback(now_s, progress.phase, progress.fraction))
         if changed:
             error, confidence = keypoint_error_at_grasp(recording, self._params.keypoint, now_s)
-            self._display.phase(now_s - started_s, feedback.phase, error, confidence)
+            self._display.phase(now_s - started_s, progress.phase, error, confidence)
 
     def _measure(
         self,
         trial: Trial,
         recording: Recording,
-        result: GraspAtKeypoint.Result | None,
+        result: TaskResult | None,
         ended_s: float,
     ) -> None:
         name = self._params.keypoint
         error, confidence = keypoint_error_at_grasp(recording, name, ended_s)
         trial.keypoint_error_mm, trial.keypoint_confidence = error, confidence
-        if result is not None and result.grasp_pose.header.frame_id == self._params.base_frame:
-            position = position_of(result.grasp_pose.pose.position)
+        pose = None if result is None else result.pose
+        if pose is not None and pose.frame == self._params.base_frame:
+            position = np.array(pose.position)
             trial.grasp_error_mm = grasp_error_mm(recording, name, position, ended_s)
         trial.success, trial.judgement = judge(trial, recording, ended_s, self._params)
 
@@ -207,34 +177,14 @@ class DemoClient:
 
     def _wait(self, condition: Callable[[], bool], *, wall_s: float, sim_s: float = np.inf) -> bool:
         """Serves callbacks until a condition holds; False when the time is over before."""
-        wall_limit = time.monotonic() + wall_s
         sim_limit = self._recorder.now_s + sim_s
-        with _interrupts() as interrupts:
-            while not condition():
-                if time.monotonic() >= wall_limit or self._recorder.now_s >= sim_limit:
-                    return False
-                self._executor.spin_once(timeout_sec=0.1)
-                if interrupts:
-                    raise KeyboardInterrupt
-        return True
+        self._cell.wait(lambda: condition() or self._recorder.now_s >= sim_limit, wall_s)
+        return condition()
 
 
-@contextlib.contextmanager
-def _interrupts() -> Iterator[list[int]]:
-    """Collects SIGINTs: raised inside a callback, the executor's C++ side would swallow one."""
-    caught: list[int] = []
-    before = signal.signal(signal.SIGINT, lambda number, _: caught.append(number))
-    try:
-        yield caught
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
-def _fill_in(trial: Trial, result: GraspAtKeypoint.Result) -> None:
-    trial.code = int(result.code)
-    known = {int(code): code.name for code in GraspCode}
-    trial.code_name = known.get(trial.code, f"code {trial.code}")
-    trial.holding = Holding(result.holding).name
+def _fill_in(trial: Trial, result: TaskResult) -> None:
+    trial.code, trial.code_name = int(result.code), result.code.name
+    trial.holding = result.holding.name
     trial.phase = result.phase
     trial.message = result.message or trial.message
-    trial.width_mm = to_mm(float(result.width))
+    trial.width_mm = to_mm(result.width_m)

@@ -1,0 +1,474 @@
+"""Grasping from scripts and notebooks: no node, no callbacks, no executor.
+
+    from s3k_ros.client import Cell
+
+    with Cell() as cell:
+        result = cell.grasp("right_front_paw", toward="body")
+        if result.held:
+            cell.place([0.55, -0.35, 0.05])
+
+or, in a notebook, `from s3k_ros.client import grasp, place, release, keypoints`.
+
+What a robot may well answer (nothing seen, out of reach, slipped) is a `TaskResult` with a code.
+Exceptions are for what should not be: a server that is not there (`NoServerError`), one that
+vanishes or is silent (`NoAnswerError`), arguments that are none (`ConfigurationError`).
+
+A `Cell` has a ROS context and a thread of its own: it works beside other uses of rclpy in the same
+process, whether their executor runs or not, and also inside their callbacks, which then last as
+long as the task. Progress is handed out in the caller's thread. On Ctrl-C the task is cancelled,
+and KeyboardInterrupt goes on when the arm stands still.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import itertools
+import os
+import time
+from collections.abc import Callable, Iterator
+from types import TracebackType
+from typing import Any, Unpack
+
+import rclpy
+from rclpy.action import ActionClient
+from rclpy.executors import Executor
+from rclpy.node import Node
+from rclpy.signals import SignalHandlerOptions
+
+from s3k_ros.action import GraspAtKeypoint, PlaceAt, Release
+from s3k_ros.errors import DeviceUnavailableError
+from s3k_ros.grasp.codes import GraspCode, Holding, KeypointStatus
+from s3k_ros.msg import Keypoint3DArray
+from s3k_ros.ros import client_messages as messages
+from s3k_ros.ros import qos
+from s3k_ros.ros.client_messages import (
+    GraspOptions,
+    Keypoint,
+    PlaceOptions,
+    Pose,
+    Progress,
+    ReleaseOptions,
+    TaskResult,
+    Vector,
+)
+from s3k_ros.ros.goal_call import GoalCall
+from s3k_ros.ros.waiting import BackgroundLoop, ForegroundLoop, Loop, LoopEndedError
+
+__all__ = [
+    "Cell", "GraspCode", "GraspOptions", "Holding", "Keypoint", "KeypointStatus", "NoAnswerError",
+    "NoServerError", "PlaceOptions", "Pose", "Progress", "ReleaseOptions", "Task", "TaskResult",
+    "grasp", "keypoints", "place", "release",
+]  # fmt: skip
+
+OnProgress = Callable[[Progress], None]
+
+# Wall time for ending a cancelled task: the arm stops within 0.3 s, perhaps of a slow simulation.
+_CANCEL_TIMEOUT_S = 10.0
+# A server that the graph does not show for this long has gone.
+_VANISHED_S = 3.0
+_numbers = itertools.count()
+
+
+class NoServerError(DeviceUnavailableError):
+    """What is to be asked is not there."""
+
+
+class NoAnswerError(DeviceUnavailableError):
+    """No answer in time, or who should answer has gone: how the task ended is not known."""
+
+
+class Task:
+    """A task that runs: iterate over it for its progress, ask `result` for its end.
+
+    Leaving it alone does not end it, as with every ROS action: `cancel` does.
+    """
+
+    def __init__(self, cell: Cell, name: str, call: GoalCall, *, dry_run: bool) -> None:
+        self._cell, self._name, self._call = cell, name, call
+        self._dry_run = dry_run
+        self._interrupted = False
+
+    @property
+    def done(self) -> bool:
+        """Whether it has ended."""
+        return self._call.done
+
+    def __iter__(self) -> Iterator[Progress]:
+        """Progress as it comes, until the end.
+
+        Raises:
+            NoAnswerError: the server vanishes.
+        """
+        while True:
+            self.wait(lambda: bool(self._call.feedback), float("inf"))
+            while self._call.feedback:
+                yield messages.progress_from_message(self._call.feedback.popleft())
+            if self.done:
+                return
+
+    def wait(self, condition: Callable[[], bool], timeout_s: float) -> bool:
+        """Waits until a condition holds or the task has ended; False when time is over before.
+
+        On Ctrl-C the task is cancelled first.
+
+        Raises:
+            NoAnswerError: the server vanishes.
+        """
+        present = time.monotonic()
+
+        def gone() -> bool:
+            nonlocal present
+            now = time.monotonic()
+            if self._cell._serves(self._name):
+                present = now
+            return now - present > _VANISHED_S
+
+        with self._cancelled_on_interrupt():
+            ended = self._cell.wait(lambda: self.done or condition() or gone(), timeout_s)
+        if ended and gone():
+            raise NoAnswerError(
+                f"the server of {self._name} has gone in the middle of a task: whether the arm "
+                "stands still is not known"
+            )
+        return ended
+
+    def result(
+        self,
+        timeout_s: float = 300.0,
+        on_progress: OnProgress | None = None,
+    ) -> TaskResult:
+        """Waits for the end.
+
+        Args:
+            timeout_s: wall time after which the task is cancelled.
+            on_progress: called with all progress, in this thread.
+
+        Raises:
+            NoAnswerError: no end in time, or the server vanishes.
+        """
+        if not self.follow(timeout_s, on_progress):
+            self.cancel()
+            raise NoAnswerError(f"{self._name}: no end within {timeout_s:g} s, so cancelled")
+        if self._call.result is None:
+            raise NoAnswerError(f"the server of {self._name} rejected the goal without a reason")
+        return messages.result_from_message(self._call.result, dry_run=self._dry_run)
+
+    def follow(
+        self,
+        timeout_s: float,
+        on_progress: OnProgress | None = None,
+        give_up: Callable[[], bool] = lambda: False,
+    ) -> bool:
+        """Hands on progress until the task has ended; False when time is over before.
+
+        Args:
+            timeout_s: wall time.
+            on_progress: called in this thread.
+            give_up: whether time is over for another reason.
+
+        Raises:
+            NoAnswerError: the server vanishes.
+        """
+        end = time.monotonic() + timeout_s
+        with self._cancelled_on_interrupt():
+            while not self.done:
+                left = max(end - time.monotonic(), 0.0)
+                in_time = self.wait(lambda: bool(self._call.feedback) or give_up(), left)
+                self._tell(on_progress)
+                if not self.done and (not in_time or give_up()):
+                    return False
+            self._tell(on_progress)
+        return True
+
+    def cancel(self, timeout_s: float = _CANCEL_TIMEOUT_S) -> bool:
+        """Ends the task and waits until the arm stands still; False when that takes too long."""
+        end = time.monotonic() + timeout_s
+        while not self.done and time.monotonic() < end and self._cell._revive(self):
+            # The context may end at any time: rclpy's handler of Ctrl-C does that from a thread.
+            with contextlib.suppress(LoopEndedError):
+                self._call.cancel()
+                left = end - time.monotonic()
+                self._cell.wait(lambda: self.done or not self._cell._lives, left)
+        return self.done
+
+    @contextlib.contextmanager
+    def _cancelled_on_interrupt(self) -> Iterator[None]:
+        try:
+            yield
+        except KeyboardInterrupt:
+            if not self._interrupted:
+                self._interrupted = True
+                self.cancel()
+            raise
+
+    def _tell(self, on_progress: OnProgress | None) -> None:
+        while self._call.feedback:
+            feedback = self._call.feedback.popleft()
+            if on_progress is not None:
+                on_progress(messages.progress_from_message(feedback))
+
+
+class Cell:
+    """The grasp server and the perception of one cell.
+
+    Args:
+        namespace: of the cell's nodes.
+        domain_id: None for ROS_DOMAIN_ID's.
+        timeout_s: wall time granted for finding servers and for their first answers.
+        node, executor: of a program that has its own and serves callbacks only while it waits:
+            every wait here spins `executor`, so none may be called from its callbacks.
+    """
+
+    def __init__(
+        self,
+        namespace: str = "/",
+        *,
+        domain_id: int | None = None,
+        timeout_s: float = 10.0,
+        node: Node | None = None,
+        executor: Executor | None = None,
+    ) -> None:
+        self._namespace, self._domain = namespace, domain_id
+        self.timeout_s = timeout_s
+        self._own = node is None or executor is None
+        self._newest: Keypoint3DArray | None = None
+        self._sets = 0
+        self._listens = False
+        self._clients: dict[str, ActionClient] = {}
+        self._loop: Loop
+        if node is not None and executor is not None:
+            self._node, self._loop = node, ForegroundLoop(executor)
+        else:
+            self._open()
+
+    # -- tasks ---------------------------------------------------------------------------------
+
+    def grasp(
+        self,
+        keypoint: str,
+        toward: str = "",
+        *,
+        on_progress: OnProgress | None = None,
+        timeout_s: float = 300.0,
+        **options: Unpack[GraspOptions],
+    ) -> TaskResult:
+        """Grasps at a keypoint, lifts, and tells whether something is held.
+
+        Args:
+            keypoint: its name.
+            toward: name of another one; the jaws close across the line between them. Empty: the
+                server chooses the yaw.
+            on_progress: called with the progress, in this thread.
+            timeout_s: wall time after which the task is cancelled.
+            **options: see `GraspOptions`.
+
+        Raises:
+            NoServerError, NoAnswerError: see the module.
+        """
+        return self.start_grasp(keypoint, toward, **options).result(timeout_s, on_progress)
+
+    def place(
+        self,
+        at: str | Vector | Pose,
+        toward: str = "",
+        *,
+        on_progress: OnProgress | None = None,
+        timeout_s: float = 300.0,
+        **options: Unpack[PlaceOptions],
+    ) -> TaskResult:
+        """Puts down what is held, lets go and draws the hand back.
+
+        Args:
+            at: where the tool centre point stands when the jaws open: a keypoint, a position (m,
+                base frame) or a `Pose`, whose orientation then counts too.
+            toward: as in `grasp`, with a keypoint.
+            on_progress: as in `grasp`.
+            timeout_s: as in `grasp`.
+            **options: see `PlaceOptions`.
+
+        Raises:
+            NoServerError, NoAnswerError: see the module.
+        """
+        return self.start_place(at, toward, **options).result(timeout_s, on_progress)
+
+    def release(
+        self,
+        *,
+        on_progress: OnProgress | None = None,
+        timeout_s: float = 60.0,
+        **options: Unpack[ReleaseOptions],
+    ) -> TaskResult:
+        """Opens the jaws where the hand is, and draws it back.
+
+        Args:
+            on_progress: as in `grasp`.
+            timeout_s: as in `grasp`.
+            **options: see `ReleaseOptions`.
+
+        Raises:
+            NoServerError, NoAnswerError: see the module.
+        """
+        return self.start_release(**options).result(timeout_s, on_progress)
+
+    def start_grasp(self, keypoint: str, toward: str = "", **options: Unpack[GraspOptions]) -> Task:
+        """As `grasp`, but returns when the server has the goal."""
+        goal = messages.grasp_goal(keypoint, toward, options)
+        return self._start(GraspAtKeypoint, "grasp_at_keypoint", goal, dry_run=goal.dry_run)
+
+    def start_place(
+        self, at: str | Vector | Pose, toward: str = "", **options: Unpack[PlaceOptions]
+    ) -> Task:
+        """As `place`, but returns when the server has the goal."""
+        goal = messages.place_goal(at, toward, options)
+        return self._start(PlaceAt, "place_at", goal, dry_run=goal.dry_run)
+
+    def start_release(self, **options: Unpack[ReleaseOptions]) -> Task:
+        """As `release`, but returns when the server has the goal."""
+        return self._start(Release, "release", messages.release_goal(options))
+
+    def keypoints(self, timeout_s: float | None = None) -> dict[str, Keypoint]:
+        """The next set of keypoints that arrives, by name; also those that are not seen.
+
+        Raises:
+            NoAnswerError: none arrives in time.
+        """
+        if not self._listens:
+            self._listens = True
+            self._loop.ask(self._listen)
+        seen, limit_s = self._sets, self.timeout_s if timeout_s is None else timeout_s
+        if not self.wait(lambda: self._sets > seen, limit_s) or self._newest is None:
+            raise NoAnswerError(
+                f"no keypoints within {limit_s:g} s on {self._topic('keypoints')}: does the "
+                f"perception run, with images, {self._where()}?"
+            )
+        return messages.keypoints_from_message(self._newest)
+
+    # -- around them ---------------------------------------------------------------------------
+
+    def ready(self) -> bool:
+        """Whether the grasp server is there; the first looks may be too early to see it."""
+        return bool(self._client(GraspAtKeypoint, "grasp_at_keypoint").server_is_ready())
+
+    def wait(self, condition: Callable[[], bool], timeout_s: float) -> bool:
+        """Waits until a condition holds; False when the (wall) time is over before."""
+        return self._loop.wait(condition, timeout_s)
+
+    def close(self) -> None:
+        """Ends thread and node; a task that runs goes on without a listener."""
+        if self._own:
+            self._loop.close()
+            if self._lives:
+                self._node.destroy_node()
+                self._node.context.try_shutdown()
+
+    def __enter__(self) -> Cell:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _open(self) -> None:
+        context = rclpy.Context()
+        rclpy.init(
+            args=[], context=context, domain_id=self._domain,
+            signal_handler_options=SignalHandlerOptions.NO,
+        )  # fmt: skip
+        name = f"s3k_client_{os.getpid()}_{next(_numbers)}"
+        self._node = rclpy.create_node(name, namespace=self._namespace, context=context)
+        self._loop = BackgroundLoop(self._node)
+        self._clients = {}
+        self._listens = False
+
+    def _start(self, kind: Any, name: str, goal: Any, *, dry_run: bool = False) -> Task:
+        if self._own and not self._lives:
+            self._open()
+        client = self._client(kind, name)
+        if not self.wait(client.server_is_ready, self.timeout_s):
+            raise NoServerError(
+                f"no action server {self._topic(name)} within {self.timeout_s:g} s: does the "
+                f"grasp server run, {self._where()}?"
+            )
+        call = GoalCall(self._loop, client, goal)
+        task = Task(self, name, call, dry_run=dry_run)
+        if not task.wait(lambda: call.accepted is not None, self.timeout_s):
+            task.cancel()
+            raise NoAnswerError(f"{name}: no answer to the goal within {self.timeout_s:g} s")
+        return task
+
+    def _client(self, kind: Any, name: str) -> ActionClient:
+        if name not in self._clients:
+            self._clients[name] = self._loop.ask(lambda: ActionClient(self._node, kind, name))
+        return self._clients[name]
+
+    def _serves(self, name: str) -> bool:
+        return self._lives and bool(self._clients[name].server_is_ready())
+
+    @property
+    def _lives(self) -> bool:
+        return bool(self._node.context.ok())
+
+    def _revive(self, task: Task) -> bool:
+        """A new context where rclpy's handler of Ctrl-C has ended all; False without any."""
+        if self._own and not self._lives:
+            kind = self._clients[task._name]._action_type
+            self._loop.close()
+            self._open()
+            client = self._client(kind, task._name)
+            self.wait(client.server_is_ready, self.timeout_s)
+            task._call.move(self._loop, client)
+        return self._lives
+
+    def _listen(self) -> None:
+        self._node.create_subscription(
+            Keypoint3DArray, "keypoints", self._on_keypoints, qos.keypoints()
+        )
+
+    def _on_keypoints(self, message: Keypoint3DArray) -> None:
+        self._newest = message
+        self._sets += 1
+
+    def _topic(self, name: str) -> str:
+        return str(self._node.resolve_topic_name(name))
+
+    def _where(self) -> str:
+        domain = self._node.context.get_domain_id()
+        return f"in namespace {self._namespace!r} and on ROS_DOMAIN_ID {domain}"
+
+
+# -- for notebooks -----------------------------------------------------------------------------
+
+_cell: Cell | None = None
+
+
+def _default() -> Cell:
+    global _cell
+    if _cell is None:
+        _cell = Cell()
+        atexit.register(_cell.close)
+    return _cell
+
+
+def grasp(keypoint: str, toward: str = "", **options: Any) -> TaskResult:
+    """`Cell.grasp` of the cell in the root namespace, on ROS_DOMAIN_ID."""
+    return _default().grasp(keypoint, toward, **options)
+
+
+def place(at: str | Vector | Pose, **options: Any) -> TaskResult:
+    """`Cell.place` of the same cell."""
+    return _default().place(at, **options)
+
+
+def release(**options: Any) -> TaskResult:
+    """`Cell.release` of the same cell."""
+    return _default().release(**options)
+
+
+def keypoints(timeout_s: float | None = None) -> dict[str, Keypoint]:
+    """`Cell.keypoints` of the same cell."""
+    return _default().keypoints(timeout_s)
