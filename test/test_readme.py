@@ -46,6 +46,7 @@ DOORS = {
 WRAPPERS = {
     "JointStateTopic": ("subscribes", "JointState"),
     "WrenchTopic": ("subscribes", "WrenchStamped"),
+    "RobotStateTopic": ("subscribes", "RobotState"),
     "TrajectoryArm": ("uses actions", "FollowJointTrajectory"),
     "ActionGripper": ("uses actions", "ParallelGripperCommand"),
     "ArmServer": ("serves actions", "FollowJointTrajectory"),

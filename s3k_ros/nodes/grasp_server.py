@@ -29,7 +29,13 @@ from s3k_ros.ros import conversions, qos
 from s3k_ros.ros import grasp_messages as messages
 from s3k_ros.ros.arm import TrajectoryArm
 from s3k_ros.ros.diagnostics import Level, Report
-from s3k_ros.ros.grasp_inputs import JointStateTopic, KeypointTopic, NodeClock, WrenchTopic
+from s3k_ros.ros.grasp_inputs import (
+    JointStateTopic,
+    KeypointTopic,
+    NodeClock,
+    RobotStateTopic,
+    WrenchTopic,
+)
 from s3k_ros.ros.gripper import ActionGripper
 from s3k_ros.ros.node import S3kNode, run_node
 from s3k_ros.ros.resources import find_file
@@ -93,9 +99,18 @@ class GraspServerNode(S3kNode):
         self._gripper = ActionGripper(self, p.gripper_action, robot)
         self._keypoints = KeypointTopic(self, self._seconds, robot.base_frame, p.input_timeout_s)
         self._joints = JointStateTopic(
-            self, self._seconds, p.joint_states, robot, p.input_timeout_s
+            self, self._seconds, p.joint_states, robot, p.input_timeout_s, self._on_measured
         )
-        self._wrench = WrenchTopic(self, self._seconds, p.wrench, p.input_timeout_s)
+        self._wrench = WrenchTopic(
+            self, self._seconds, p.wrench, p.input_timeout_s, self._on_measured
+        )
+        self._robot_state = (
+            RobotStateTopic(
+                self, self._seconds, p.robot_state, p.input_timeout_s, self._on_robot_state
+            )
+            if p.robot_state
+            else None
+        )
         self._markers = self.advertise(MarkerArray, "grasp_plan_markers", qos.latched())
         # Not `robot_description`: the robot's driver and its controllers own that one.
         self._description = self.advertise(String, "grasp_server/robot_description", qos.latched())
@@ -103,12 +118,15 @@ class GraspServerNode(S3kNode):
     def _make_executor(self) -> GraspExecutor:
         robot = self._robot
         urdf = find_file(robot.robot_description or _SHIPPED_ROBOT)
-        arm = ArmModel.from_file(
-            urdf,
-            robot.arm_joints,
-            base_frame=robot.base_frame,
-            tcp_frame=robot.tcp_frame,
-            limit_margin=robot.limit_margin_rad,
+        arm, own = (
+            ArmModel.from_file(
+                urdf,
+                robot.arm_joints,
+                base_frame=robot.base_frame,
+                tcp_frame=robot.tcp_frame,
+                limit_margin=robot.limit_margin_rad,
+            )
+            for _ in ("the planner's thread", "the gates, here")
         )
         self._description.publish(String(data=urdf.read_text(encoding="utf-8")))
         if self._planner is not None:
@@ -116,9 +134,9 @@ class GraspServerNode(S3kNode):
         self._planner = ThreadedPlanner(GraspPlanner(arm, self._grasp, robot))
         ports = Ports(
             self._seconds, self._arm, self._gripper, self._keypoints, self._joints, self._wrench,
-            self._planner, self,
+            self._planner, self, robot_state=self._robot_state,
         )  # fmt: skip
-        return GraspExecutor(ports, self._grasp, robot)
+        return GraspExecutor(ports, self._grasp, robot, own)
 
     def _make_server(self) -> None:
         self.diagnostics.add("grasp", self._report_grasp)
@@ -169,6 +187,15 @@ class GraspServerNode(S3kNode):
         self._emergency = message.data
         if self._emergency:
             self._stop(GraspCode.EMERGENCY_STOP, "emergency stop")
+
+    def _on_measured(self) -> None:
+        """Joint states or a wrench came: gates act now, not at the next tick."""
+        if self._runner.guarded:
+            self._runner.guard()
+
+    def _on_robot_state(self) -> None:
+        if self._runner.busy:
+            self._runner.guard()
 
     def _begin(self, session: _Session) -> None:
         self._session = session

@@ -1,12 +1,14 @@
 """What the grasp server listens to: keypoints, joint states and wrench.
 
 Joint states and wrench come a hundred times a second and are looked at only while a grasp runs, so
-they are kept as bytes until then: reading them all would cost more than the grasp.
+they are kept as bytes until then: reading them all would cost more than the grasp. Whoever must act
+on a message at once gives a function that is called when one came.
 """
 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -17,8 +19,8 @@ from sensor_msgs.msg import JointState
 from s3k_ros.grasp.codes import KeypointStatus
 from s3k_ros.grasp.gates import KeypointReading
 from s3k_ros.grasp.jaws import width_from_joint
-from s3k_ros.grasp.ports import JointReading, WrenchReading
-from s3k_ros.msg import Keypoint3DArray, KeypointModel
+from s3k_ros.grasp.ports import JointReading, RobotReading, WrenchReading
+from s3k_ros.msg import Keypoint3DArray, KeypointModel, RobotState
 from s3k_ros.params.grasp import RobotParameters
 from s3k_ros.ros import qos
 from s3k_ros.ros.conversions import nanoseconds
@@ -27,6 +29,12 @@ from s3k_ros.ros.node import S3kNode
 # As much as the judgements on the wrench look back, at 100 Hz.
 _WRENCHES = 40
 _JOINT_STATES = 4
+
+Heard = Callable[[], None]
+
+
+def _nobody() -> None:
+    """Nobody must act at once."""
 
 
 class NodeClock:
@@ -108,9 +116,17 @@ class _RawTopic:
     """The last messages of a topic as bytes, each with its time of receipt."""
 
     def __init__(
-        self, node: S3kNode, clock: NodeClock, kind: type, topic: str, keep: int, timeout_s: float
+        self,
+        node: S3kNode,
+        clock: NodeClock,
+        kind: type,
+        topic: str,
+        keep: int,
+        timeout_s: float,
+        heard: Heard,
     ) -> None:
         self._clock = clock
+        self._heard = heard
         self._kind = kind
         self._stream = node.diagnostics.stream(topic, timeout_s)
         self._raw: deque[tuple[bytes, float]] = deque(maxlen=keep)
@@ -125,15 +141,22 @@ class _RawTopic:
     def _take(self, raw: bytes) -> None:
         self._stream.tick()
         self._raw.append((raw, self._clock.now()))
+        self._heard()
 
 
 class JointStateTopic:
     """The newest positions of the arm's joints and of the jaws."""
 
     def __init__(
-        self, node: S3kNode, clock: NodeClock, topic: str, robot: RobotParameters, timeout_s: float
+        self,
+        node: S3kNode,
+        clock: NodeClock,
+        topic: str,
+        robot: RobotParameters,
+        timeout_s: float,
+        heard: Heard = _nobody,
     ) -> None:
-        self._topic = _RawTopic(node, clock, JointState, topic, _JOINT_STATES, timeout_s)
+        self._topic = _RawTopic(node, clock, JointState, topic, _JOINT_STATES, timeout_s, heard)
         self._robot = robot
         self._width: float | None = None
         self._reading: JointReading | None = None
@@ -153,17 +176,60 @@ class JointStateTopic:
 
 
 class WrenchTopic:
-    """The forces at the wrist of the last fraction of a second."""
+    """The forces at the wrist of the last fraction of a second; what is not finite is a fault."""
 
-    def __init__(self, node: S3kNode, clock: NodeClock, topic: str, timeout_s: float) -> None:
-        self._topic = _RawTopic(node, clock, WrenchStamped, topic, _WRENCHES, timeout_s)
+    def __init__(
+        self,
+        node: S3kNode,
+        clock: NodeClock,
+        topic: str,
+        timeout_s: float,
+        heard: Heard = _nobody,
+    ) -> None:
+        self._topic = _RawTopic(node, clock, WrenchStamped, topic, _WRENCHES, timeout_s, heard)
         self._recent: deque[WrenchReading] = deque(maxlen=_WRENCHES)
 
     def recent(self) -> tuple[WrenchReading, ...]:
         """Readings, oldest first; empty without a sensor."""
         for message, received_at in self._topic.drain():
             f = message.wrench.force
-            force = np.array([f.x, f.y, f.z])
-            if np.isfinite(force).all():
-                self._recent.append(WrenchReading(force, received_at))
+            self._recent.append(WrenchReading(np.array([f.x, f.y, f.z]), received_at))
         return tuple(self._recent)
+
+
+class RobotStateTopic:
+    """What the robot says of itself.
+
+    Args:
+        node: the node.
+        clock: its clock.
+        topic: name.
+        timeout_s: silence after which diagnostics call it stale.
+        heard: called at each message.
+    """
+
+    def __init__(
+        self, node: S3kNode, clock: NodeClock, topic: str, timeout_s: float, heard: Heard = _nobody
+    ) -> None:
+        self._clock = clock
+        self._heard = heard
+        self._newest: RobotReading | None = None
+        self._stream = node.diagnostics.stream(topic, timeout_s)
+        node.listen(RobotState, topic, self._take, qos.latched())
+
+    def latest(self) -> RobotReading | None:
+        """The newest reading, None while none came."""
+        return self._newest
+
+    def _take(self, message: RobotState) -> None:
+        self._stream.tick()
+        self._newest = RobotReading(
+            self._clock.now(),
+            connected=message.connected,
+            enabled=message.enabled,
+            stopped=message.stopped,
+            error=message.error,
+            collision=message.collision,
+            reason=message.reason,
+        )
+        self._heard()
