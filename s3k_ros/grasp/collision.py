@@ -138,6 +138,19 @@ class CollisionModel:
             for index in pairs
         )
 
+    def obstacle_clearance(self, joints: Array, hand: Hand = OPEN_HAND) -> float:
+        """Distance in m from the hand to the nearest box, wall or camera; infinite without any."""
+        self._set(Terms(hand))
+        q = self._arm.configuration(joints)
+        pin.updateGeometryPlacements(
+            self._model, self._data, self._geometry, self._geometry_data, q
+        )
+        distances = (
+            pin.computeDistance(self._geometry, self._geometry_data, index).min_distance
+            for index in self._hand_around
+        )
+        return float(min(distances, default=np.inf))
+
     def support(self, joints: Array, hand: Hand, margin: float) -> frozenset[str]:
         """What the held object touches in a posture, or nearly: names of things in the cell."""
         if hand.held_m is None:
@@ -240,12 +253,13 @@ class CollisionModel:
             self._names[second]: i for i, (a, second) in enumerate(pairs) if a == self._held
         }
         self._held_table = self._held_world[TABLE]
-        self._hand_table = [
+        of_hand = [
             i
-            for i, (first, second) in enumerate(pairs)
-            if second == self._table and first < self._shapes
-            and objects[first].parentJoint == last
-        ]  # fmt: skip
+            for i, (first, _) in enumerate(pairs)
+            if first < self._shapes and objects[first].parentJoint == last
+        ]
+        self._hand_table = [i for i in of_hand if pairs[i][1] == self._table]
+        self._hand_around = [i for i in of_hand if pairs[i][1] > self._table]
 
     # -- terms ---------------------------------------------------------------------------------
 

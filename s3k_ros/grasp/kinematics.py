@@ -24,6 +24,8 @@ _MAX_STEP_RAD = 0.3
 # stay small.
 _DAMPING_FLOOR = 1e-8
 _DAMPING_GAIN = 1e-2
+# A radian of turn counts as much as this way.
+_TURN_LENGTH_M = 0.3
 
 
 @dataclasses.dataclass(frozen=True)
@@ -117,6 +119,20 @@ class ArmModel:
         """Pose of the tool centre point at joint positions (n,) rad: ``base_from_tcp``."""
         pose = self._pose(self.configuration(joints))
         return Transform(pose.rotation, pose.translation)
+
+    def position(self, joints: Array) -> Array:
+        """(3,) m, where the tool centre point stands in the base frame."""
+        found: Array = self._pose(self.configuration(joints)).translation
+        return found
+
+    def singularity(self, joints: Array) -> float:
+        """Least singular value of the Jacobian, m/rad: 0 where the hand cannot move some way.
+
+        Turns count with 0.3 m, about a hand's length, so that both kinds of motion compare.
+        """
+        jacobian = self.jacobian(joints)
+        jacobian[3:] *= _TURN_LENGTH_M
+        return float(np.linalg.svd(jacobian, compute_uv=False)[-1])
 
     def jacobian(self, joints: Array) -> Array:
         """(6, n) Jacobian of the tool centre point: linear over angular, in its own frame."""

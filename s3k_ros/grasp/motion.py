@@ -7,7 +7,6 @@ may run. What cannot be done is a ``Refusal`` with a code and a reason, never an
 from __future__ import annotations
 
 import dataclasses
-import itertools
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
@@ -17,12 +16,19 @@ from s3k_ros.errors import UnsafeMotionError
 from s3k_ros.geometry.se3 import Transform
 from s3k_ros.grasp.codes import GraspCode
 from s3k_ros.grasp.collision import CollisionModel, Terms
+from s3k_ros.grasp.free_space import FreeSpacePlanner, SampledWays
 from s3k_ros.grasp.goal import Refusal
+from s3k_ros.grasp.guard import Guard
 from s3k_ros.grasp.hand import OPEN_HAND, Hand
 from s3k_ros.grasp.kinematics import ArmModel, JointLimits
+from s3k_ros.grasp.path_timing import timed
 from s3k_ros.grasp.pose import straight_line
-from s3k_ros.grasp.trajectory import JointTrajectory, exceeded, joint_move, path_move
+from s3k_ros.grasp.postures import Posture, PostureSearch
+from s3k_ros.grasp.trajectory import JointTrajectory, exceeded, joint_move, path_move, stop_move
+from s3k_ros.grasp.world import Scene
 from s3k_ros.params.grasp import GraspParameters, RobotParameters
+
+__all__ = ["OPEN_HAND", "UP", "ArmState", "Hand", "MotionPlanner", "Posture", "text"]
 
 Array = NDArray[np.float64]
 
@@ -30,12 +36,6 @@ UP = np.array([0.0, 0.0, 1.0])
 _LINE_STEP_M = 0.01
 # A larger jump of a joint between two points of a line means another branch of the solutions.
 _MAX_JUMP_RAD = 0.35
-# Seeds besides the current and the home posture; drawn once, so that plans are reproducible.
-_EXTRA_SEEDS = 6
-# Collision is checked at postures at most this far apart in any joint.
-_CHECK_STEP_RAD = 0.06
-# Moves may come this much closer to the table than the clearances of their own two ends.
-_CLEARANCE_SLACK_M = 0.005
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -57,45 +57,45 @@ class ArmState:
         return bool(np.abs(self.velocity).max() > 1e-6)
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class Posture:
-    """One way to stand at a pose: ``base_from_tcp``, (n,) rad, and what it costs to go there."""
-
-    pose: Transform
-    joints: Array
-    cost: float
-
-
 class MotionPlanner:
     """Motions of one arm. Not safe to share between threads.
 
     Args:
         arm: kinematics with the margin on its limits.
         grasp, robot: parameters.
+        scene: what stands around besides the table.
+        free_space: finds ways around obstacles; None: the built-in one.
 
     Attributes:
         arm, limits: the arm, and its limits at the speed scale.
+        free_space: as given; it may be exchanged between two plans.
+
+    Raises:
+        ConfigurationError: at home the arm touches something of the scene.
     """
 
-    def __init__(self, arm: ArmModel, grasp: GraspParameters, robot: RobotParameters) -> None:
+    def __init__(
+        self,
+        arm: ArmModel,
+        grasp: GraspParameters,
+        robot: RobotParameters,
+        scene: Scene | None = None,
+        free_space: FreeSpacePlanner | None = None,
+    ) -> None:
         self.arm = arm
-        self._grasp = grasp
-        self._robot = robot
-        self._home = np.array(robot.home_rad)
-        self._collision = CollisionModel(arm, self._home, grasp.table_height_m, robot=robot)
-        rng = np.random.default_rng(0)
-        self._seeds = [
-            np.clip(self._home + rng.normal(0.0, 0.7, arm.size), arm.lower, arm.upper)
-            for _ in range(_EXTRA_SEEDS)
-        ]
-        self.limits = JointLimits(
-            arm.lower,
-            arm.upper,
-            arm.velocity,
-            np.array(robot.max_acceleration),
-            np.array(robot.max_jerk),
-        ).scaled(robot.speed_scale)
+        self._grasp, self._robot = grasp, robot
+        home = np.array(robot.home_rad)
+        collision = CollisionModel(arm, home, grasp.table_height_m, scene, robot)
+        self._guard = Guard(arm, collision, grasp)
+        self._search = PostureSearch(arm, collision, home, robot.singularity_margin)
+        self.free_space = free_space or SampledWays(
+            arm, self._guard.weight, time_limit_s=grasp.free_space_time_s
+        )
+        acceleration, jerk = np.array(robot.max_acceleration), np.array(robot.max_jerk)
+        limits = JointLimits(arm.lower, arm.upper, arm.velocity, acceleration, jerk)
+        self.limits = limits.scaled(robot.speed_scale)
         self._line_speed = robot.line_speed_m_s * robot.speed_scale
+        self._step = robot.trajectory_step_s
 
     # -- where ---------------------------------------------------------------------------------
 
@@ -110,15 +110,15 @@ class MotionPlanner:
                 )
         return None
 
-    def postures(self, poses: Sequence[Transform], start: Array) -> Iterator[Posture]:
-        """Postures at any of some poses, those near the start first; harder seeds when asked on."""
-        for seeds in ([start, self._home], self._seeds):
-            found = [
-                Posture(pose, joints, float((np.abs(joints - start) / self.arm.velocity).max()))
-                for pose in poses
-                for joints in self.arm.solutions(pose, seeds)
-            ]
-            yield from sorted(found, key=lambda posture: posture.cost)
+    def postures(
+        self, poses: Sequence[Transform], start: Array, hand: Hand = OPEN_HAND
+    ) -> Iterator[Posture]:
+        """Postures at any of some poses, the best first; harder seeds when asked on.
+
+        What is best: a short time from ``start``, and room to joint limits, singularities and
+        obstacles (`PostureSearch`).
+        """
+        return self._search.postures(poses, start, hand)
 
     # -- ways ----------------------------------------------------------------------------------
 
@@ -138,111 +138,158 @@ class MotionPlanner:
             posture: where the line is fixed.
             direction: (3,) from the posture outwards, base frame, any length.
             distance: m.
-            hand: what it is like on the way.
+            hand: what it is like on the way; what it holds may touch what it stands on there.
             inwards: the motion ends at the posture; False: it begins there.
 
         Returns:
-            The trajectory, or UNREACHABLE or IN_COLLISION.
+            The trajectory, or UNREACHABLE, IN_COLLISION or OUTSIDE_WORKSPACE.
         """
         path = self._trace(posture, direction, distance)
         if path is None:
-            return Refusal(
-                GraspCode.UNREACHABLE,
-                f"no straight {name} of {distance:g} m at {text(posture.pose.translation)}",
+            where = text(posture.pose.translation)
+            return _unreachable(f"no straight {name} of {distance:g} m at {where}")
+        margin = min(self.arm.singularity(joints) for joints in path)
+        if margin < self._robot.singularity_margin:
+            return _unreachable(
+                f"{name}: too near a singularity, {margin:.3f} of {self._robot.singularity_margin}"
             )
         path = path[::-1] if inwards else path
-        hit = self._collision.first_collision(path)
-        if hit is not None:
-            return Refusal(GraspCode.IN_COLLISION, f"{name}: {hit}")
         try:
-            return path_move(
-                path, self._line_speed, self._limits_around(path[0]),
-                self._robot.trajectory_step_s, distance,
-            )  # fmt: skip
+            limits = self._limits_around(path[0])
+            way = path_move(path, self._line_speed, limits, self._step, distance)
         except UnsafeMotionError as error:
-            return Refusal(GraspCode.UNREACHABLE, f"{name}: {error}")
+            return _unreachable(f"{name}: {error}")
+        return self._checked(name, way, self._guard.straight(posture.joints, hand))
 
     def free(
-        self, start: ArmState, goal: Array, hand: Hand = OPEN_HAND
+        self, start: ArmState, goal: Array, hand: Hand = OPEN_HAND, around: bool = True
     ) -> JointTrajectory | Refusal:
-        """To a posture (n,) rad through free space: first up when the hand is low."""
+        """To a posture (n,) rad through free space: first up when the hand is low.
+
+        Args:
+            start: where the arm stands, or its state on the way.
+            goal: (n,) rad, where it comes to rest.
+            hand: what it is like on the way.
+            around: obstacles in the direct way are planned around, which takes longer.
+
+        Returns:
+            The trajectory, or IN_COLLISION, UNREACHABLE, OUTSIDE_WORKSPACE or what ``free_space``
+            refused with.
+        """
         try:
-            return self._free(start, goal)
+            if start.moving:
+                return self._from_motion(start, goal, hand, around)
+            return self._from_rest(start.position, goal, hand, around)
         except UnsafeMotionError as error:
-            return Refusal(GraspCode.UNREACHABLE, f"approach: {error}")
+            return _unreachable(f"approach: {error}")
 
     def redirect(
         self, name: str, start: ArmState, goal: Array, hand: Hand = OPEN_HAND
     ) -> JointTrajectory | Refusal:
         """A short direct move from a state on the way to a standstill at a posture (n,) rad."""
         try:
-            move = joint_move(
-                start.position, goal, self._limits_around(start.position),
-                self._robot.trajectory_step_s, start.velocity, start.acceleration,
-            )  # fmt: skip
+            move = self._direct(start, goal)
         except UnsafeMotionError as error:
-            return Refusal(GraspCode.UNREACHABLE, f"{name}: {error}")
-        hit = self._collision.first_collision(thinned(move.positions))
-        return move if hit is None else Refusal(GraspCode.IN_COLLISION, f"{name}: {hit}")
+            return _unreachable(f"{name}: {error}")
+        return self._checked(name, move, self._guard.straight(goal, hand))
+
+    def touches(self, name: str, joints: Array, hand: Hand) -> Refusal | None:
+        """IN_COLLISION when something touches in a posture (n,) rad, with this hand."""
+        path = np.stack([joints, joints])
+        return self._guard.problem(
+            name, path, dataclasses.replace(self._guard.straight(joints, hand), margin_m=0.0)
+        )
 
     def broken_limit(self, parts: Mapping[str, JointTrajectory | None]) -> Refusal | None:
         """UNREACHABLE when a part of a plan breaks a limit of the arm; it never should."""
         for name, part in parts.items():
             broken = "" if part is None else exceeded(part, self._limits_around(part.positions))
             if broken:
-                return Refusal(GraspCode.UNREACHABLE, f"{name}: {broken} is beyond its limit")
+                return _unreachable(f"{name}: {broken} is beyond its limit")
         return None
 
     def tcp_path(self, trajectory: JointTrajectory) -> Array:
         """(M, 3) m, the way of the tool centre point, for showing."""
-        path = thinned(trajectory.positions, 0.1)
-        return np.array([self.arm.forward(q).translation for q in path])
+        positions = trajectory.positions
+        count = 2 + int(np.abs(np.diff(positions, axis=0)).max(axis=1).sum() / 0.1)
+        chosen = np.linspace(0, len(positions) - 1, min(count, len(positions))).round().astype(int)
+        return np.array([self.arm.position(q) for q in positions[chosen]])
+
+    # -- free space ----------------------------------------------------------------------------
+
+    def _from_motion(
+        self, start: ArmState, goal: Array, hand: Hand, around: bool
+    ) -> JointTrajectory | Refusal:
+        """Straight on to the goal; if something is in the way, by way of a standstill."""
+        terms = self._guard.transit(start.position, goal, hand)
+        if isinstance(terms, Refusal):
+            return terms
+        direct = self._checked("approach", self._direct(start, goal), terms)
+        if not around or not isinstance(direct, Refusal):
+            return direct
+        state = (start.position, start.velocity, start.acceleration)
+        stop = stop_move(*state, self._limits_around(start.position), self._step)
+        if isinstance(self._checked("stop", stop, Terms(hand)), Refusal):
+            return direct
+        rest = self._from_rest(stop.end, goal, hand, around)
+        return rest if isinstance(rest, Refusal) else stop.then(rest)
+
+    def _from_rest(
+        self, start: Array, goal: Array, hand: Hand, around: bool
+    ) -> JointTrajectory | Refusal:
+        up = self._way_up(start, hand)
+        above = start if up is None else up.end
+        terms = self._guard.transit(above, goal, hand)
+        if isinstance(terms, Refusal):
+            return terms
+        move = self._checked("approach", self._direct(ArmState.at_rest(above), goal), terms)
+        if isinstance(move, Refusal) and around:
+            move = self._around(above, goal, terms, move)
+        if isinstance(move, Refusal) or up is None:
+            return move
+        return up.then(move)
+
+    def _around(
+        self, start: Array, goal: Array, terms: Terms, refusal: Refusal
+    ) -> JointTrajectory | Refusal:
+        """By the planner of free space, whatever that is; its way is timed and checked here."""
+        way = self.free_space.path(
+            start, goal, terms.hand, lambda path: self._guard.free(path, terms, start)
+        )
+        if isinstance(way, Refusal):
+            return dataclasses.replace(way, message=f"{refusal.message}; {way.message}")
+        limits = self._limits_around(way)
+        result: JointTrajectory | Refusal = refusal
+        for trajectory in timed(way, limits, self._step):
+            result = self._checked("approach", trajectory, terms)
+            if not isinstance(result, Refusal) and not exceeded(trajectory, limits):
+                break
+        return result
+
+    def _direct(self, start: ArmState, goal: Array) -> JointTrajectory:
+        limits = self._limits_around(np.stack([start.position, goal]))
+        return joint_move(
+            start.position, goal, limits, self._step, start.velocity, start.acceleration
+        )
+
+    def _way_up(self, start: Array, hand: Hand) -> JointTrajectory | None:
+        """Straight up until the hand is clear of what lies on the table; None when it is."""
+        missing = self._guard.missing_height(start, hand)
+        if missing == 0.0:
+            return None
+        path = self._trace(Posture(self.arm.forward(start), start), UP, missing)
+        if path is None:
+            return None
+        up = path_move(path, self._line_speed, self._limits_around(path), self._step, missing)
+        terms = dataclasses.replace(self._guard.straight(start, hand), margin_m=0.0)
+        return None if isinstance(self._checked("way up", up, terms), Refusal) else up
 
     # -- inside --------------------------------------------------------------------------------
 
-    def _free(self, start: ArmState, goal: Array) -> JointTrajectory | Refusal:
-        if start.moving:
-            return self._joint_moves([start.position, goal], start)
-        up = self._way_up(start.position)
-        above = start.position if up is None else up.end
-        result = self._joint_moves([above, goal], ArmState.at_rest(above))
-        if isinstance(result, Refusal):
-            around = self._joint_moves([above, self._home, goal], ArmState.at_rest(above))
-            result = result if isinstance(around, Refusal) else around
-        if isinstance(result, Refusal) or up is None:
-            return result
-        return up.then(result)
-
-    def _joint_moves(self, via: Sequence[Array], start: ArmState) -> JointTrajectory | Refusal:
-        whole: JointTrajectory | None = None
-        for first, second in itertools.pairwise(via):
-            state = start if whole is None else ArmState.at_rest(first)
-            move = joint_move(
-                first, second, self._limits_around(np.stack([first, second])),
-                self._robot.trajectory_step_s, state.velocity, state.acceleration,
-            )  # fmt: skip
-            ends = min(self._collision.hand_clearance(q) for q in (first, second))
-            clearance = min(self._grasp.transit_clearance_m, ends - _CLEARANCE_SLACK_M)
-            hit = self._collision.first_collision(
-                thinned(move.positions), Terms(over_table_m=clearance)
-            )
-            if hit is not None:
-                return Refusal(GraspCode.IN_COLLISION, f"approach: {hit}")
-            whole = move if whole is None else whole.then(move)
-        if whole is None:
-            raise UnsafeMotionError("a move needs two postures")
-        return whole
-
-    def _way_up(self, start: Array) -> JointTrajectory | None:
-        """Straight up until the hand is clear of what lies on the table; None when it is."""
-        missing = self._grasp.transit_clearance_m - self._collision.hand_clearance(start)
-        if missing <= _CLEARANCE_SLACK_M:
-            return None
-        path = self._trace(Posture(self.arm.forward(start), start, 0.0), UP, missing)
-        if path is None or self._collision.first_collision(path) is not None:
-            return None
-        limits = self._limits_around(path)
-        return path_move(path, self._line_speed, limits, self._robot.trajectory_step_s, missing)
+    def _checked(
+        self, name: str, trajectory: JointTrajectory, terms: Terms
+    ) -> JointTrajectory | Refusal:
+        return self._guard.problem(name, trajectory.positions, terms) or trajectory
 
     def _trace(self, posture: Posture, direction: Array, distance: float) -> Array | None:
         """Joint positions (T, n) along a straight line without leaving the posture's branch."""
@@ -264,15 +311,10 @@ class MotionPlanner:
         )
 
 
-def thinned(path: Array, step: float = _CHECK_STEP_RAD) -> Array:
-    """The points of a path at most about ``step`` rad apart, both ends included."""
-    travelled = np.concatenate([[0.0], np.cumsum(np.abs(np.diff(path, axis=0)).max(axis=1))])
-    _, keep = np.unique((travelled / step).astype(int), return_index=True)
-    indices = np.unique(np.append(keep, len(path) - 1))
-    points: Array = path[indices]
-    return points
-
-
 def text(point: Sequence[float] | Array) -> str:
     """A point for people, to the millimetre."""
     return "(" + ", ".join(f"{value:.3f}" for value in point) + ")"
+
+
+def _unreachable(message: str) -> Refusal:
+    return Refusal(GraspCode.UNREACHABLE, message)

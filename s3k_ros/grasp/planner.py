@@ -15,6 +15,7 @@ from s3k_ros.grasp.kinematics import ArmModel
 from s3k_ros.grasp.motion import UP, ArmState, MotionPlanner, Posture, text
 from s3k_ros.grasp.pose import grasp_point, hand_rotations, uncertain_width, yaw_is_set
 from s3k_ros.grasp.trajectory import JointTrajectory
+from s3k_ros.grasp.world import Scene
 from s3k_ros.params.grasp import GraspParameters, RobotParameters
 
 __all__ = ["ArmState", "GraspPlan", "GraspPlanner", "Target"]
@@ -66,15 +67,22 @@ class GraspPlanner:
     Args:
         arm: kinematics with the margin on its limits.
         grasp, robot: parameters.
+        scene: what stands around besides the table.
 
     Attributes:
         motion: what its plans are made of; places use it too.
     """
 
-    def __init__(self, arm: ArmModel, grasp: GraspParameters, robot: RobotParameters) -> None:
+    def __init__(
+        self,
+        arm: ArmModel,
+        grasp: GraspParameters,
+        robot: RobotParameters,
+        scene: Scene | None = None,
+    ) -> None:
         self._grasp = grasp
         self._robot = robot
-        self.motion = MotionPlanner(arm, grasp, robot)
+        self.motion = MotionPlanner(arm, grasp, robot, scene)
 
     def plan(self, goal: GraspGoal, target: Target, start: ArmState) -> GraspPlan | Refusal:
         """Plans approach, align and lift from where the arm stands.
@@ -117,7 +125,7 @@ class GraspPlanner:
         align = self.motion.redirect("corrected way in", start, joints, hand)
         if isinstance(align, Refusal):
             return align
-        return self._with_lift(goal, target, Posture(pose, joints, 0.0), None, align)
+        return self._with_lift(goal, target, Posture(pose, joints), None, align)
 
     # -- where ---------------------------------------------------------------------------------
 

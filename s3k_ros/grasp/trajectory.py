@@ -103,6 +103,7 @@ def joint_move(
     step: float,
     velocity: ArrayLike | None = None,
     acceleration: ArrayLike | None = None,
+    straight: bool = False,
 ) -> JointTrajectory:
     """The fastest jerk-limited move to a standstill at ``goal``, all joints arriving together.
 
@@ -113,6 +114,7 @@ def joint_move(
         step: s between points.
         velocity: (n,) rad/s at the start; None stands for rest.
         acceleration: (n,) rad/s^2 at the start; None stands for none.
+        straight: along a straight line in joint space, which needs a start at rest.
 
     Raises:
         UnsafeMotionError: no move keeps the limits, positions included.
@@ -126,10 +128,41 @@ def joint_move(
     given.max_velocity = limits.velocity.tolist()
     given.max_acceleration = limits.acceleration.tolist()
     given.max_jerk = limits.jerk.tolist()
+    if straight:
+        given.synchronization = ruckig.Synchronization.Phase
+    what = f"trajectory from {start.round(3)} to {goal.round(3)}"
+    return _sampled(given, size, limits, step, what)
+
+
+def stop_move(
+    position: ArrayLike,
+    velocity: ArrayLike,
+    acceleration: ArrayLike,
+    limits: JointLimits,
+    step: float,
+) -> JointTrajectory:
+    """From a state, (n,) rad, rad/s, rad/s^2, to a standstill as soon as the limits allow.
+
+    Raises:
+        UnsafeMotionError: it would leave the position limits.
+    """
+    size = len(np.asarray(position))
+    given = ruckig.InputParameter(size)
+    given.control_interface = ruckig.ControlInterface.Velocity
+    given.current_position = np.asarray(position, float).tolist()
+    given.current_velocity = _within(velocity, limits.velocity).tolist()
+    given.current_acceleration = _within(acceleration, limits.acceleration).tolist()
+    given.max_acceleration, given.max_jerk = limits.acceleration.tolist(), limits.jerk.tolist()
+    return _sampled(given, size, limits, step, "way to a standstill")
+
+
+def _sampled(
+    given: ruckig.InputParameter, size: int, limits: JointLimits, step: float, what: str
+) -> JointTrajectory:
     profile = ruckig.Trajectory(size)
     result = ruckig.Ruckig(size).calculate(given, profile)
     if result < 0:
-        raise UnsafeMotionError(f"no trajectory from {start.round(3)} to {goal.round(3)}: {result}")
+        raise UnsafeMotionError(f"no {what}: {result}")
     times = _times(profile.duration, step)
     samples = [profile.at_time(time)[:3] for time in times]
     positions, velocities, accelerations = (np.array(part) for part in zip(*samples, strict=True))

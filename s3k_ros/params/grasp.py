@@ -79,6 +79,22 @@ class GraspParameters(Parameters):
         0.10, "Least gap between hand and table on joint moves, where start and end allow it.",
         unit="m", low=0.0, high=0.5,
     )  # fmt: skip
+    obstacle_margin_m: float = param(
+        0.01, "Least gap between arm and the boxes, walls and cameras of the scene file.",
+        unit="m", low=0.0, high=0.2,
+    )  # fmt: skip
+    held_object_m: tuple[float, ...] = param(
+        (0.0, 0.0, 0.0), "Sides of the box around what the jaws hold, along the axes of grasp_tcp "
+        "and centred there; zeros: what is held counts for nothing.", unit="m", low=0.0, high=1.0,
+    )  # fmt: skip
+    tilts_rad: tuple[float, ...] = param(
+        (0.0, 0.26, -0.26, 0.52, -0.52),
+        "Tilts of the approach, about the jaws' axis and across it, tried in this order when the "
+        "goal's own fails; 0 alone: no other.", unit="rad", low=-1.2, high=1.2,
+    )  # fmt: skip
+    free_space_time_s: float = param(
+        1.0, "Longest search for a way around obstacles, each time.", unit="s", low=0.05, high=30.0
+    )
     workspace_low_m: tuple[float, ...] = param(
         (0.25, -0.65, -0.2), "Lower corner of the box in which the hand works.",
         unit="m", low=-3.0, high=3.0,
@@ -163,7 +179,7 @@ class GraspParameters(Parameters):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("approach", "workspace_low_m", "workspace_high_m"):
+        for name in ("approach", "workspace_low_m", "workspace_high_m", "held_object_m"):
             if len(getattr(self, name)) != 3:
                 raise ConfigurationError(f"GraspParameters.{name} must have three elements")
         if sum(v * v for v in self.approach) < 1e-6:
@@ -213,6 +229,10 @@ class RobotParameters(Parameters):
     limit_margin_rad: float = param(
         0.03, "Distance kept from joint limits.", unit="rad", low=0.0, high=0.5
     )
+    singularity_margin: float = param(
+        0.02, "Least singular value of the hand's Jacobian (m/rad; turns count with 0.3 m) on "
+        "straight ways; postures with three times as much are preferred.", low=0.0, high=0.3,
+    )  # fmt: skip
     trajectory_step_s: float = param(
         0.02, "Time between points of a trajectory.", unit="s", low=0.005, high=0.1
     )
@@ -280,6 +300,10 @@ class GraspServerParameters(Parameters):
     robot_state: str = param(
         "/robot/state", "Topic with what the robot says of itself (s3k_ros/RobotState); empty: "
         "there is none, and no gate.", read_only=True,
+    )  # fmt: skip
+    scene: str = param(
+        "config/scene.yaml", "Scene file: boxes, walls and cameras around the robot; a relative "
+        "path is looked up in the package too. Empty: nothing but the table.", read_only=True,
     )  # fmt: skip
     tick_rate_hz: float = param(
         30.0, "Steps of the state machine.", unit="Hz", low=10.0, high=100.0, read_only=True
