@@ -111,14 +111,18 @@ class MotionPlanner:
         return None
 
     def postures(
-        self, poses: Sequence[Transform], start: Array, hand: Hand = OPEN_HAND
+        self,
+        poses: Sequence[Transform],
+        start: Array,
+        hand: Hand = OPEN_HAND,
+        costs: Sequence[float] | None = None,
     ) -> Iterator[Posture]:
         """Postures at any of some poses, the best first; harder seeds when asked on.
 
-        What is best: a short time from ``start``, and room to joint limits, singularities and
-        obstacles (`PostureSearch`).
+        What is best: a short time from ``start`` (n,) rad, room to joint limits, singularities and
+        obstacles, and the ``costs`` in seconds that the poses have themselves.
         """
-        return self._search.postures(poses, start, hand)
+        return self._search.postures(poses, start, hand, costs)
 
     # -- ways ----------------------------------------------------------------------------------
 

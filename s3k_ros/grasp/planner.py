@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
+import math
+import time
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from s3k_ros.geometry.se3 import Transform
+from s3k_ros.grasp.candidates import Candidate, Target, by_tilt, candidates
 from s3k_ros.grasp.codes import GraspCode
 from s3k_ros.grasp.goal import GraspGoal, Refusal
 from s3k_ros.grasp.hand import Hand
 from s3k_ros.grasp.kinematics import ArmModel
 from s3k_ros.grasp.motion import UP, ArmState, MotionPlanner, Posture, text
-from s3k_ros.grasp.pose import grasp_point, hand_rotations, uncertain_width, yaw_is_set
+from s3k_ros.grasp.pose import yaw_is_set
 from s3k_ros.grasp.trajectory import JointTrajectory
 from s3k_ros.grasp.world import Scene
 from s3k_ros.params.grasp import GraspParameters, RobotParameters
@@ -22,20 +26,10 @@ __all__ = ["ArmState", "GraspPlan", "GraspPlanner", "Target"]
 
 Array = NDArray[np.float64]
 
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Target:
-    """What to grasp at.
-
-    Attributes:
-        position: (3,) m, the keypoint in the base frame.
-        covariance: (3, 3) m^2.
-        line: (3,) m from ``toward_keypoint`` to the keypoint, or None.
-    """
-
-    position: Array
-    covariance: Array
-    line: Array | None = None
+# Share of the planning time after which nothing new is tried.
+_TIME_SHARE = 0.6
+# Of the postures to which only the way is blocked, so many are tried with a way around.
+_AROUND_TRIES = 3
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -59,6 +53,15 @@ class GraspPlan:
     lift: JointTrajectory
     tcp_path: Array
     note: str = ""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Stand:
+    """A posture at the grasp whose straight ways are free."""
+
+    posture: Posture
+    align: JointTrajectory
+    lift: JointTrajectory
 
 
 class GraspPlanner:
@@ -95,17 +98,17 @@ class GraspPlanner:
         Returns:
             A plan, or UNREACHABLE, IN_COLLISION, OUTSIDE_WORKSPACE or TOO_UNCERTAIN with a reason.
         """
-        poses = self._poses(goal, target)
-        if isinstance(poses, Refusal):
-            return poses
-        worst = self._unreachable(poses[0])
-        for posture in self.motion.postures(poses, start.position):
-            result = self._complete(goal, target, posture, start)
+        found = candidates(goal, target, self._grasp, self._robot)
+        if isinstance(found, Refusal):
+            return found
+        end = time.monotonic() + _TIME_SHARE * self._grasp.planning_timeout_s
+        first: Refusal | None = None
+        for group in by_tilt(found):
+            result = self._best(goal, target, group, start, end)
             if isinstance(result, GraspPlan):
                 return result
-            if result.code > worst.code or "no posture" in worst.message:
-                worst = result
-        return worst
+            first = first or result
+        return first or self._unreachable(found[0].pose)
 
     def correct(self, goal: GraspGoal, target: Target, start: ArmState) -> GraspPlan | Refusal:
         """Plans from a state on the straight way in to a target that moved a little.
@@ -113,102 +116,113 @@ class GraspPlanner:
         Returns:
             A plan without approach whose align begins at ``start``, or a refusal as from ``plan``.
         """
-        poses = self._poses(goal, target)
-        if isinstance(poses, Refusal):
-            return poses
+        found = candidates(goal, target, self._grasp, self._robot)
+        if isinstance(found, Refusal):
+            return found
         here = self.motion.arm.forward(start.position).rotation
-        pose = max(poses, key=lambda p: float(np.trace(here.T @ p.rotation)))
-        joints = self.motion.arm.solve(pose, start.position)
+        nearest = max(found, key=lambda c: float(np.trace(here.T @ c.pose.rotation)))
+        outside = self._outside(goal, nearest)
+        if outside is not None:
+            return outside
+        joints = self.motion.arm.solve(nearest.pose, start.position)
         if joints is None:
-            return self._unreachable(pose)
-        hand = Hand(goal.opening_width_m)
-        align = self.motion.redirect("corrected way in", start, joints, hand)
+            return self._unreachable(nearest.pose)
+        posture = Posture(nearest.pose, joints)
+        align = self.motion.redirect("corrected way in", start, joints, self._open(goal))
         if isinstance(align, Refusal):
             return align
-        return self._with_lift(goal, target, Posture(pose, joints), None, align)
+        lift = self._lift(goal, posture)
+        if isinstance(lift, Refusal):
+            return lift
+        return self._whole(goal, target, _Stand(posture, align, lift), None)
 
     # -- where ---------------------------------------------------------------------------------
 
-    def _poses(self, goal: GraspGoal, target: Target) -> list[Transform] | Refusal:
-        """Poses of the hand that serve the grasp and lie in the workspace."""
-        rotations = self._rotations(goal, target)
-        if isinstance(rotations, Refusal):
-            return rotations
-        point = self._grasp_point(goal, target)
-        back = np.asarray(goal.approach) * goal.approach_distance_m
-        refusal = self.motion.outside(
+    def _outside(self, goal: GraspGoal, candidate: Candidate) -> Refusal | None:
+        point = candidate.pose.translation
+        return self.motion.outside(
             {
                 "grasp": point,
-                "start of the way in": point - back,
+                "start of the way in": point - candidate.approach * goal.approach_distance_m,
                 "lifted grasp": point + UP * goal.lift_height_m,
             }
         )
-        return refusal or [Transform(rotation, point) for rotation in rotations]
 
-    def _rotations(self, goal: GraspGoal, target: Target) -> list[Array] | Refusal:
-        rotations = hand_rotations(goal.approach, target.line)
-        room = goal.opening_width_m - self._grasp.uncertainty_margin_m
-        widths = [uncertain_width(target.covariance, r[:, 1]) for r in rotations]
-        fitting = [r for r, width in zip(rotations, widths, strict=True) if width <= room]
-        if fitting:
-            return fitting
-        return Refusal(
-            GraspCode.TOO_UNCERTAIN,
-            f"95 % region is {1e3 * min(widths):.0f} mm wide across the jaws, "
-            f"room is {1e3 * room:.0f} mm",
-        )
-
-    def _grasp_point(self, goal: GraspGoal, target: Target) -> Array:
-        lowest = (
-            self._grasp.table_height_m
-            + self._grasp.finger_clearance_m
-            + self._robot.fingertip_beyond_tcp_m
-        )
-        past = np.asarray(goal.approach) * self._grasp.grasp_depth_m
-        return grasp_point(target.position + past, goal.offset, goal.approach, lowest)
-
-    @staticmethod
-    def _unreachable(pose: Transform) -> Refusal:
-        message = f"no posture reaches {text(pose.translation)} from there"
-        return Refusal(GraspCode.UNREACHABLE, message)
-
-    # -- ways ----------------------------------------------------------------------------------
-
-    def _complete(
-        self, goal: GraspGoal, target: Target, posture: Posture, start: ArmState
-    ) -> GraspPlan | Refusal:
-        back, hand = -np.asarray(goal.approach), Hand(goal.opening_width_m)
-        distance = goal.approach_distance_m
-        align = self.motion.straight("way in", posture, back, distance, hand, inwards=True)
-        if isinstance(align, Refusal):
-            return align
-        approach = self.motion.free(start, align.positions[0], hand)
-        if isinstance(approach, Refusal):
-            return approach
-        return self._with_lift(goal, target, posture, approach, align)
-
-    def _with_lift(
+    def _best(
         self,
         goal: GraspGoal,
         target: Target,
-        posture: Posture,
-        approach: JointTrajectory | None,
-        align: JointTrajectory,
+        group: Sequence[Candidate],
+        start: ArmState,
+        end: float,
     ) -> GraspPlan | Refusal:
-        lift = self.motion.straight(
-            "way up", posture, UP, goal.lift_height_m, Hand(goal.opening_width_m)
+        """The best of some candidates that can be reached, or why the most hopeful one cannot."""
+        outside = [self._outside(goal, candidate) for candidate in group]
+        inside = [each for each, out in zip(group, outside, strict=True) if out is None]
+        refusals = [out for out in outside if out is not None][:1]
+        poses, costs = [each.pose for each in inside], [each.cost for each in inside]
+        blocked: list[_Stand] = []
+        for posture in self.motion.postures(poses, start.position, self._open(goal), costs):
+            if time.monotonic() > end:
+                break
+            stand = self._stand(goal, posture)
+            if isinstance(stand, Refusal):
+                refusals.append(stand)
+                continue
+            result = self._reach(goal, target, stand, start, around=False)
+            if isinstance(result, GraspPlan):
+                return result
+            refusals.append(result)
+            blocked.append(stand)
+        for stand in blocked[:_AROUND_TRIES]:
+            result = self._reach(goal, target, stand, start, around=True)
+            if isinstance(result, GraspPlan):
+                return result
+            refusals.append(result)
+            if time.monotonic() > end:
+                break
+        unreachable = self._unreachable(group[0].pose)
+        return max(refusals, key=lambda refusal: refusal.code, default=unreachable)
+
+    # -- ways ----------------------------------------------------------------------------------
+
+    def _stand(self, goal: GraspGoal, posture: Posture) -> _Stand | Refusal:
+        """The straight ways in and up, and the jaws closing between them."""
+        hand, closed = self._open(goal), Hand(0.0)
+        for name, how in (("grasp", hand), ("closing jaws", closed)):
+            touching = self.motion.touches(name, posture.joints, how)
+            if touching is not None:
+                return touching
+        back, distance = -posture.pose.rotation[:, 2], goal.approach_distance_m
+        align = self.motion.straight("way in", posture, back, distance, hand, inwards=True)
+        if isinstance(align, Refusal):
+            return align
+        lift = self._lift(goal, posture)
+        return lift if isinstance(lift, Refusal) else _Stand(posture, align, lift)
+
+    def _lift(self, goal: GraspGoal, posture: Posture) -> JointTrajectory | Refusal:
+        held = dataclasses.replace(self._open(goal), held_m=self.held_m)
+        return self.motion.straight("way up", posture, UP, goal.lift_height_m, held)
+
+    def _reach(
+        self, goal: GraspGoal, target: Target, stand: _Stand, start: ArmState, *, around: bool
+    ) -> GraspPlan | Refusal:
+        goal_joints = stand.align.positions[0]
+        approach = self.motion.free(start, goal_joints, self._open(goal), around)
+        if isinstance(approach, Refusal):
+            return approach
+        return self._whole(goal, target, stand, approach)
+
+    def _whole(
+        self, goal: GraspGoal, target: Target, stand: _Stand, approach: JointTrajectory | None
+    ) -> GraspPlan | Refusal:
+        pose, align = stand.posture.pose, stand.align
+        broken = self.motion.broken_limit(
+            {"approach": approach, "align": align, "lift": stand.lift}
         )
-        if isinstance(lift, Refusal):
-            return lift
-        parts = {"approach": approach, "align": align, "lift": lift}
-        broken = self.motion.broken_limit(parts)
         if broken is not None:
             return broken
-        whole = align if approach is None else approach.then(align)
-        note = ""
-        if goal.toward_keypoint and not yaw_is_set(goal.approach, target.line):
-            note = f"{goal.toward_keypoint!r} lies along the approach: yaw chosen by the server"
-        pose, back = posture.pose, -np.asarray(goal.approach) * goal.approach_distance_m
+        back = -pose.rotation[:, 2] * goal.approach_distance_m
         return GraspPlan(
             target=target,
             grasp=pose,
@@ -216,7 +230,32 @@ class GraspPlanner:
             lifted=Transform(pose.rotation, pose.translation + UP * goal.lift_height_m),
             approach=approach,
             align=align,
-            lift=lift,
-            tcp_path=self.motion.tcp_path(whole),
-            note=note,
+            lift=stand.lift,
+            tcp_path=self.motion.tcp_path(align if approach is None else approach.then(align)),
+            note=_note(goal, target, pose),
         )
+
+    @property
+    def held_m(self) -> tuple[float, float, float] | None:
+        """Sides of the box around what the jaws hold; None when the parameter leaves it out."""
+        x, y, z = self._grasp.held_object_m
+        return (x, y, z) if min(x, y, z) > 0.0 else None
+
+    @staticmethod
+    def _open(goal: GraspGoal) -> Hand:
+        return Hand(goal.opening_width_m)
+
+    @staticmethod
+    def _unreachable(pose: Transform) -> Refusal:
+        message = f"no posture reaches {text(pose.translation)} from there"
+        return Refusal(GraspCode.UNREACHABLE, message)
+
+
+def _note(goal: GraspGoal, target: Target, pose: Transform) -> str:
+    notes = []
+    if goal.toward_keypoint and not yaw_is_set(goal.approach, target.line):
+        notes.append(f"{goal.toward_keypoint!r} lies along the approach: yaw chosen by the server")
+    tilt = math.acos(float(np.clip(np.dot(goal.approach, pose.rotation[:, 2]), -1.0, 1.0)))
+    if tilt > 1e-3:
+        notes.append(f"approach tilted by {math.degrees(tilt):.0f} degrees")
+    return "; ".join(notes)

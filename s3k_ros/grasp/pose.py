@@ -43,6 +43,19 @@ def hand_rotations(approach: ArrayLike, line: ArrayLike | None) -> list[Array]:
     return [_frame(np.cos(angle) * u + np.sin(angle) * v, z) for angle in angles]
 
 
+def tilted(rotation: ArrayLike, tilt: float) -> list[Array]:
+    """A hand's orientation, (3, 3), tilted by an angle in rad: about the jaws' axis, and across it.
+
+    The approach tilts with it, since the hand moves along its own z.
+    """
+    hand, c, s = np.asarray(rotation, float), np.cos(tilt), np.sin(tilt)
+    if tilt == 0.0:
+        return [hand]
+    about_jaws = np.array([[c, 0.0, s], [0.0, 1.0, 0.0], [-s, 0.0, c]])
+    across = np.array([[1.0, 0.0, 0.0], [0.0, c, -s], [0.0, s, c]])
+    return [hand @ about_jaws, hand @ across]
+
+
 def yaw_is_set(approach: ArrayLike, line: ArrayLike | None) -> bool:
     """Whether a line between keypoints, seen along the approach, is long enough to set the yaw."""
     if line is None:

@@ -55,13 +55,25 @@ class PostureSearch:
         ]
 
     def postures(
-        self, poses: Sequence[Transform], start: Array, hand: Hand = OPEN_HAND
+        self,
+        poses: Sequence[Transform],
+        start: Array,
+        hand: Hand = OPEN_HAND,
+        costs: Sequence[float] | None = None,
     ) -> Iterator[Posture]:
-        """Postures at any of some poses, the best first; those of harder seeds when asked on."""
+        """Postures at any of some poses, the best first; those of harder seeds when asked on.
+
+        Args:
+            poses: ``base_from_tcp``.
+            start: (n,) rad, where the arm comes from.
+            hand: what it is like there.
+            costs: s, what speaks against each pose itself; None: nothing.
+        """
+        own = [0.0] * len(poses) if costs is None else costs
         for seeds in ([start, self._home], self._seeds):
             found = [
-                Posture(pose, joints, self.cost(joints, start, hand))
-                for pose in poses
+                Posture(pose, joints, more + self.cost(joints, start, hand))
+                for pose, more in zip(poses, own, strict=True)
                 for joints in self._arm.solutions(pose, seeds)
             ]
             yield from sorted(found, key=lambda posture: posture.cost)

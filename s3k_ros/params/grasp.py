@@ -89,8 +89,9 @@ class GraspParameters(Parameters):
     )  # fmt: skip
     tilts_rad: tuple[float, ...] = param(
         (0.0, 0.26, -0.26, 0.52, -0.52),
-        "Tilts of the approach, about the jaws' axis and across it, tried in this order when the "
-        "goal's own fails; 0 alone: no other.", unit="rad", low=-1.2, high=1.2,
+        "Tilts of the server's approach, about the jaws' axis and across it, for where it fails "
+        "without. 0 alone: none. A goal's own approach is never tilted.",
+        unit="rad", low=-1.2, high=1.2,
     )  # fmt: skip
     free_space_time_s: float = param(
         1.0, "Longest search for a way around obstacles, each time.", unit="s", low=0.05, high=30.0
