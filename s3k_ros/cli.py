@@ -142,6 +142,9 @@ COMMANDS = (
         "images to keypoints in space: in memory, fused node, separate nodes",
         "sim",
     ),
+    Command(
+        ("bench", "grasp"), "s3k_ros.bench.grasp", "grasps in the simulated cell, counted", "sim"
+    ),
     Command(("card",), "s3k_ros.training.model.card", "a model's card, in Markdown"),
     Command(("params",), "s3k_ros.params.table", "table of all parameters, in Markdown"),
 )

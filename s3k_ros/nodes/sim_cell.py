@@ -31,8 +31,10 @@ from s3k_ros.ros.sim_robot import RobotServices, RobotStatePublisher
 from s3k_ros.simulation.cell import TABLE_HEIGHT_M, build_cell
 from s3k_ros.simulation.frames import RobotFrames
 from s3k_ros.simulation.renderer import ExposureSender, RendererSetup
+from s3k_ros.simulation.rig import demo_rig
 from s3k_ros.simulation.scene import SETTLE_S, ToyScene
 from s3k_ros.simulation.simulator import Simulator
+from s3k_ros.simulation.touch import CameraBodies
 from s3k_ros.srv import ResetScene
 
 POLL_HZ = 50.0
@@ -53,22 +55,24 @@ class SimCellNode(S3kNode):
             self._params.image_width,
             self._params.shadows,
             self._params.scene_view,
+            self._params.scene_objects,
         )
         self._names = tuple(camera.name for camera in setup.cameras)
         self._check_cameras(self._params)
         self._start_niceness = os.getpriority(os.PRIO_PROCESS, 0)
         self._take_priority()
         self._start_renderer(setup)
-        scene = ToyScene(TABLE_HEIGHT_M, self._params.scene_family)
-        # The cameras only exist in the renderer's copy of the cell: physics sees no difference.
-        cell = build_cell([scene], timestep_s=self._params.timestep_s)
+        scene = ToyScene(TABLE_HEIGHT_M, self._params.scene_family, self._params.scene_objects)
+        # Cameras see in the renderer's copy of the cell; here they are only solid.
+        bodies = CameraBodies(demo_rig(self._params.image_width))
+        cell = build_cell([scene, bodies], timestep_s=self._params.timestep_s)
         self._simulator = Simulator(
             cell, scene, arm_params=arm, gripper_params=gripper, seed=self._params.seed,
             settle_s=SETTLE_S, wrench_noise=self._params.wrench_noise, fail=self._on_failure,
         )  # fmt: skip
         frames = RobotFrames(cell, self._params.base_frame)
         self._broadcast(frames, setup)
-        publisher = StatePublisher(self, self._params, frames, scene, scene.object_id)
+        publisher = StatePublisher(self, self._params, frames, scene)
         self._simulator.add_listener(publisher)
         self._simulator.add_listener(RobotStatePublisher(self, self._params))
         self._simulator.add_listener(self._sender)

@@ -88,6 +88,10 @@ class SimCellParameters(Parameters):
         "test", "Kinds of distractors, cloths and lights; the model was trained on train.",
         choices=("train", "dev", "test"), read_only=True,
     )  # fmt: skip
+    scene_objects: tuple[str, ...] = param(
+        ("fox",), "What is to be grasped, of fox, box, boot; bin beside them adds the bin.",
+        read_only=True,
+    )  # fmt: skip
     base_frame: str = param("base", "Frame of the robot's root.", read_only=True)
     image_width: int = param(
         640, "Width of the images; the height is 3/4 of it.",

@@ -24,7 +24,8 @@ from s3k_ros.ros import qos
 from s3k_ros.ros.node import S3kNode
 from s3k_ros.simulation.cell import ARM_JOINTS, GRIPPER_JOINT
 from s3k_ros.simulation.frames import SENSOR, RobotFrames
-from s3k_ros.simulation.simulator import CONTROL_PERIOD_S, CellState, Scene
+from s3k_ros.simulation.scene import ToyScene
+from s3k_ros.simulation.simulator import CONTROL_PERIOD_S, CellState
 
 _NS_PER_S = 1_000_000_000
 
@@ -36,8 +37,8 @@ class StatePublisher:
         node: publishes; from the physics thread, which rclpy allows.
         params: names and rates.
         frames: the robot's frames.
-        scene: knows the ground truth.
-        object_id: of the ground truth.
+        scene: knows the ground truth: of its first object for `sim/ground_truth`, of each other
+            one for `sim/ground_truth/<object_id>`.
     """
 
     def __init__(
@@ -45,8 +46,7 @@ class StatePublisher:
         node: S3kNode,
         params: SimCellParameters,
         frames: RobotFrames,
-        scene: Scene,
-        object_id: str,
+        scene: ToyScene,
     ) -> None:
         self._scene, self._frames = scene, frames
         self._stamp = Time()
@@ -56,14 +56,19 @@ class StatePublisher:
         self._clock_out = node.advertise(Clock, "/clock", QoSProfile(depth=1), exclusive=True)
         self._joints_out = node.advertise(JointState, params.joint_states_topic, _hardware())
         self._wrench_out = node.advertise(WrenchStamped, params.wrench_topic, _hardware())
-        self._truth_out = node.advertise(Keypoint3DArray, "sim/ground_truth", qos.keypoints())
+        self._truths = [
+            (
+                node.advertise(Keypoint3DArray, _truth_topic(object_id, scene), qos.keypoints()),
+                _truth(params.base_frame, object_id, scene.names_of(object_id)),
+            )
+            for object_id in scene.object_ids.values()
+        ]
         self._tf_out = node.create_publisher(TFMessage, "/tf", QoSProfile(depth=100))
         self._clock = Clock()
         self._joints = JointState(name=[*ARM_JOINTS, GRIPPER_JOINT])
         self._wrench = WrenchStamped()
         self._wrench.header.frame_id = SENSOR
         self._tf = TFMessage(transforms=[_link(*pair) for pair in frames.chain])
-        self._truth = _truth(params.base_frame, object_id, scene.names)
 
     def __call__(self, state: CellState, data: mujoco.MjData) -> None:
         """Publishes what is due in this cycle."""
@@ -105,12 +110,12 @@ class StatePublisher:
         self._tf_out.publish(self._tf)
 
     def _publish_truth(self, data: mujoco.MjData, stamp: Time) -> None:
-        message = self._truth
-        message.header.stamp = stamp
-        points = self._scene.keypoints(data).tolist()
-        for keypoint, (x, y, z) in zip(message.keypoints, points, strict=True):
-            keypoint.position.x, keypoint.position.y, keypoint.position.z = x, y, z
-        self._truth_out.publish(message)
+        for publisher, message in self._truths:
+            message.header.stamp = stamp
+            points = self._scene.keypoints_of(data, message.object_id).tolist()
+            for keypoint, (x, y, z) in zip(message.keypoints, points, strict=True):
+                keypoint.position.x, keypoint.position.y, keypoint.position.z = x, y, z
+            publisher.publish(message)
 
 
 def _hardware() -> QoSProfile:
@@ -133,6 +138,11 @@ def _link(parent: str, child: str) -> TransformStamped:
     message = TransformStamped(child_frame_id=child)
     message.header.frame_id = parent
     return message
+
+
+def _truth_topic(object_id: str, scene: ToyScene) -> str:
+    first = object_id == scene.object_id
+    return "sim/ground_truth" if first else f"sim/ground_truth/{object_id}"
 
 
 def _truth(frame: str, object_id: str, names: Sequence[str]) -> Keypoint3DArray:

@@ -15,6 +15,7 @@ import mujoco
 import numpy as np
 from numpy.typing import NDArray
 
+from s3k_ros.calibration.rig_file import load_rig
 from s3k_ros.geometry.camera import Camera
 from s3k_ros.grasp.codes import GraspCode, Phase
 from s3k_ros.grasp.events import ArmFinished, Fault, JawsFinished, NotPlanned, Outcome, Planned
@@ -24,6 +25,7 @@ from s3k_ros.grasp.kinematics import ArmModel
 from s3k_ros.grasp.planner import GraspPlan, GraspPlanner
 from s3k_ros.grasp.ports import JointReading, WrenchReading
 from s3k_ros.grasp.trajectory import JointTrajectory
+from s3k_ros.grasp.world import load_scene
 from s3k_ros.params.grasp import GraspParameters, RobotParameters
 from s3k_ros.simulation import rig
 from s3k_ros.simulation.cell import ARM_JOINTS, TABLE_HEIGHT_M, CellModel, build_cell
@@ -44,6 +46,7 @@ from s3k_ros.simulation.views import Views
 Array = NDArray[np.float64]
 
 URDF = "config/robots/sawyer_2f85.urdf"
+SCENE = "config/scene.yaml"
 TICK_S = 0.03
 """Between two ticks of the executor, as on the grasp server."""
 PLANNING_S = 0.3
@@ -63,7 +66,9 @@ class Stage:
     _views: Views | None = None
 
     @classmethod
-    def build(cls, objects: Sequence[str] = (FOX,), family: str = "test", width: int = 640) -> Stage:
+    def build(
+        cls, objects: Sequence[str] = (FOX,), family: str = "test", width: int = 640
+    ) -> Stage:
         """Compiles a cell with objects, distractors, and cameras that can be run into."""
         scene = ToyScene(TABLE_HEIGHT_M, family, objects)
         cameras = rig.demo_rig(width)
@@ -206,9 +211,11 @@ class GraspCell:
 
 
 def make_planner(grasp: GraspParameters, robot: RobotParameters) -> GraspPlanner:
-    """A planner with the shipped robot description."""
-    arm = ArmModel.from_file(shared_file(URDF), robot.arm_joints, limit_margin=robot.limit_margin_rad)
-    return GraspPlanner(arm, grasp, robot)
+    """A planner with the shipped robot description and the shipped scene around the robot."""
+    margin = robot.limit_margin_rad
+    arm = ArmModel.from_file(shared_file(URDF), robot.arm_joints, limit_margin=margin)
+    around = load_scene(shared_file(SCENE), robot.base_frame, load_rig)
+    return GraspPlanner(arm, grasp, robot, around)
 
 
 class SimulatedClock:
@@ -346,9 +353,7 @@ class SimulatedWrench:
     def add(self, reading: WrenchReading) -> None:
         """Takes what the sensor measured."""
         if self.alive:
-            self._readings.append(
-                WrenchReading(reading.force + self.added, reading.received_at)
-            )
+            self._readings.append(WrenchReading(reading.force + self.added, reading.received_at))
 
 
 class PlanList:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from s3k_ros.geometry.camera import Camera
 from s3k_ros.simulation import rig
 from s3k_ros.simulation.cell import TABLE_HEIGHT_M, build_cell
-from s3k_ros.simulation.scene import ToyScene
+from s3k_ros.simulation.scene import FOX, ToyScene
 from s3k_ros.simulation.simulator import CellState
 from s3k_ros.simulation.views import Views
 
@@ -84,12 +84,14 @@ class RendererSetup:
         width: of the images, px.
         shadows: whether to draw them.
         scene_view: whether there is a camera that sees the whole cell.
+        objects: of the scene, of `scene.OBJECTS`.
     """
 
     family: str
     width: int
     shadows: bool
     scene_view: bool
+    objects: tuple[str, ...] = (FOX,)
 
     @property
     def cameras(self) -> tuple[Camera, ...]:
@@ -106,7 +108,7 @@ class ExposureRenderer:
     """
 
     def __init__(self, setup: RendererSetup) -> None:
-        self._scene = ToyScene(TABLE_HEIGHT_M, setup.family)
+        self._scene = ToyScene(TABLE_HEIGHT_M, setup.family, setup.objects)
         self._cell = build_cell([self._scene], setup.cameras)
         self._data = mujoco.MjData(self._cell.model)
         self._views = Views(self._cell.model, setup.cameras, setup.shadows)

@@ -131,13 +131,13 @@ class TruthLook:
         """Readings of all keypoints."""
         points = self._scene.keypoints_of(data, self.object_id) + self._bias
         points = points + self._rng.normal(0.0, self._noise_m, points.shape)
-        return [
-            KeypointReading(name, KeypointStatus.TOO_FEW_VIEWS, np.full(3, np.nan), self._covariance,
-                            0.0, 0.0)
-            if name in self.hidden
-            else KeypointReading(name, KeypointStatus.OK, point, self._covariance, 0.95, 0.0)
-            for name, point in zip(self.names, points, strict=True)
-        ]  # fmt: skip
+        return [self._reading(*pair) for pair in zip(self.names, points, strict=True)]
+
+    def _reading(self, name: str, point: Array) -> KeypointReading:
+        if name in self.hidden:
+            nowhere, status = np.full(3, np.nan), KeypointStatus.TOO_FEW_VIEWS
+            return KeypointReading(name, status, nowhere, self._covariance, 0.0, 0.0)
+        return KeypointReading(name, KeypointStatus.OK, point, self._covariance, 0.95, 0.0)
 
 
 class CameraLook:
