@@ -39,6 +39,7 @@ from s3k_ros.grasp.ports import (
     JointStateSource,
     Journal,
     KeypointSource,
+    Motion,
     NoJournal,
     PlannerPort,
     PlanView,
@@ -72,14 +73,6 @@ class Ports:
     view: PlanView
     journal: Journal = dataclasses.field(default_factory=NoJournal)
     robot_state: RobotStateSource | None = None
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class _Motion:
-    """A trajectory and the time when it began."""
-
-    trajectory: JointTrajectory
-    start: float
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -117,7 +110,7 @@ class GraspExecutor:
         self._rest = RestMonitor(robot.rest_speed_rad_s)
         self._contact = ContactMonitor()
         self._safety = SafetyMonitor(grasp, robot, arm)
-        self._motion: _Motion | None = None
+        self._motion: Motion | None = None
         self._request: _Request | None = None
         self._commanded: Array | None = None
         self._started = 0.0
@@ -198,11 +191,12 @@ class GraspExecutor:
         if self.state is None or self.state.outcome is not None:
             return None
         self._note_inputs(joints)
-        for step in (self._check_robot, self._poll_devices, self._look, self._poll_planner):
+        for step in (self._check_robot, self._poll_devices, self._look):
             step()
             if self.state.outcome is not None:
                 return self.state.outcome
         if self._ready():
+            self._poll_planner()
             self._feed(self._time(joints))
         return self.state.outcome
 
@@ -213,6 +207,10 @@ class GraspExecutor:
             self._ports.journal.record(joints.received_at, joints)
         for reading in readings:
             self._ports.journal.record(reading.received_at, reading)
+        source = self._ports.robot_state
+        robot = None if source is None else source.latest()
+        if robot is not None and robot.received_at > self._noted:
+            self._ports.journal.record(robot.received_at, robot)
         self._noted = self._ports.clock.now()
 
     # -- events --------------------------------------------------------------------------------
@@ -418,7 +416,8 @@ class GraspExecutor:
         if self._request is not None and self._request.prefix is not None:
             trajectory = self._request.prefix.then(trajectory)
             start = self._request.time
-        self._motion = _Motion(trajectory, start)
+        self._motion = Motion(trajectory, start)
+        self._ports.journal.record(start, self._motion)
         self._commanded = trajectory.end
         self._ports.arm.start(trajectory, start)
 

@@ -166,7 +166,18 @@ class PlanView(Protocol):
         """Shows a plan in place of an earlier one."""
 
 
-Entry = GraspGoal | Event | Command | GraspState | JointReading | WrenchReading | Outcome
+@dataclasses.dataclass(frozen=True, eq=False)
+class Motion:
+    """A trajectory as the arm got it, and the time when it begins."""
+
+    trajectory: JointTrajectory
+    start: float
+
+
+Entry = (
+    GraspGoal | Event | Command | GraspState | JointReading | WrenchReading | RobotReading | Motion
+    | Outcome
+)  # fmt: skip
 
 
 class Journal(Protocol):
@@ -175,10 +186,11 @@ class Journal(Protocol):
     def record(self, time: float, entry: Entry) -> None:
         """Takes an entry at a time in s on the server's clock.
 
-        In this order: the goal once, resolved; while the task runs, the readings of joints and
-        wrench, each once; each event that is fed to the state machine, the state after it, and each
-        command of it that was obeyed. The last state has the outcome. A goal that is refused as it
-        is brings the goal as it came and its outcome, and nothing else.
+        In this order: the goal once, resolved; while the task runs, the readings of joints, wrench
+        and robot, each once, and each motion as it is sent; each event that is fed to the state
+        machine, the state after it, and each command of it that was obeyed. The last state has the
+        outcome. A goal that is refused as it is brings the goal as it came and its outcome, and
+        nothing else.
         """
 
 
