@@ -1,0 +1,1 @@
+"""Velocity admittance control: wrench compensation, the law, limits, joint velocities."""
