@@ -123,10 +123,12 @@ class ChunkedFile:
         self._chunk.add(_bytes(schema))
         return len(self._schemas)
 
-    def add_channel(self, topic: str, schema: int, metadata: Mapping[str, str]) -> int:
-        """The number of a new topic of CDR messages."""
+    def add_channel(
+        self, topic: str, schema: int, metadata: Mapping[str, str], encoding: str = "cdr"
+    ) -> int:
+        """The number of a new topic."""
         channel = Channel(
-            id=len(self._channels) + 1, topic=topic, message_encoding="cdr",
+            id=len(self._channels) + 1, topic=topic, message_encoding=encoding,
             metadata=dict(metadata), schema_id=schema,
         )  # fmt: skip
         self._channels.append(channel)

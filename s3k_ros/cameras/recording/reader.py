@@ -40,6 +40,7 @@ class RecordedMessage:
         data: CDR.
         log_ns, publish_ns: when it was received and sent.
         schema: how to read it.
+        encoding: "cdr", or "json".
     """
 
     topic: str
@@ -48,6 +49,7 @@ class RecordedMessage:
     log_ns: int
     publish_ns: int
     schema: Schema
+    encoding: str = "cdr"
 
 
 class Recording:
@@ -106,11 +108,14 @@ class Recording:
         counts = summary.statistics.channel_message_counts
         return sum(counts.get(c.id, 0) for c in summary.channels.values() if c.topic == topic)
 
-    def messages(self, wanted: Callable[[str], bool]) -> Iterator[RecordedMessage]:
-        """The messages of some topics as CDR, in the order in which they were written.
+    def messages(
+        self, wanted: Callable[[str], bool], encodings: tuple[str, ...] = ("cdr",)
+    ) -> Iterator[RecordedMessage]:
+        """The messages of some topics, in the order in which they were written.
 
         Args:
             wanted: whether a topic is.
+            encodings: other messages are left out.
 
         Raises:
             DataError: the file is damaged; what came before was sound.
@@ -127,16 +132,16 @@ class Recording:
                 if channel is None:
                     raise self._damaged(f"a message of unknown channel {record.channel_id}")
                 schema = schemas.get(channel.schema_id)
-                if channel.message_encoding != "cdr" or schema is None:
+                if channel.message_encoding not in encodings or schema is None:
                     continue
                 if wanted(channel.topic):
                     yield RecordedMessage(
                         channel.topic, schema.name, record.data, record.log_time,
-                        record.publish_time, schema,
+                        record.publish_time, schema, channel.message_encoding,
                     )  # fmt: skip
 
     def decode(self, message: RecordedMessage) -> Any:
-        """A message with its fields as attributes.
+        """A message of CDR with its fields as attributes.
 
         Raises:
             DataError: it does not fit its definition.

@@ -37,6 +37,7 @@ class Topic:
         definition: as `full_definition` gives it.
         qos: the publishers' profiles, YAML as of rosbag2.
         type_hash: RIHS01 hash of the type; empty when unknown.
+        encoding: of its messages; "json" with a JSON schema as the definition.
     """
 
     name: str
@@ -44,10 +45,11 @@ class Topic:
     definition: str
     qos: str = "[]"
     type_hash: str = UNKNOWN_HASH
+    encoding: str = "cdr"
 
 
 class RecordingWriter:
-    """One MCAP file of ROS 2 messages; not for several threads at once.
+    """One MCAP file of messages; not for several threads at once.
 
     Args:
         path: a new file.
@@ -87,9 +89,11 @@ class RecordingWriter:
             return self._channels[topic.name]
         if topic.kind not in self._schemas:
             data = topic.definition.encode()
-            self._schemas[topic.kind] = self._mcap.add_schema(topic.kind, "ros2msg", data)
+            encoding = "jsonschema" if topic.encoding == "json" else "ros2msg"
+            self._schemas[topic.kind] = self._mcap.add_schema(topic.kind, encoding, data)
         metadata = {"offered_qos_profiles": topic.qos, "topic_type_hash": topic.type_hash}
-        channel = self._mcap.add_channel(topic.name, self._schemas[topic.kind], metadata)
+        schema = self._schemas[topic.kind]
+        channel = self._mcap.add_channel(topic.name, schema, metadata, topic.encoding)
         self._channels[topic.name] = channel
         return channel
 

@@ -1,0 +1,1 @@
+"""What each goal saw, planned and did, in a file; and a page that explains such a file."""
