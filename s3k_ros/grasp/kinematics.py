@@ -20,6 +20,8 @@ _POSITION_TOLERANCE_M = 2e-5
 _ROTATION_TOLERANCE_RAD = 1e-4
 _MAX_ITERATIONS = 80
 _MAX_STEP_RAD = 0.3
+# A search whose squared error does not fall to this share within so many steps is stuck.
+_PROGRESS, _PATIENCE = 0.8, 8
 # Squared damping of the least squares: it grows with the error, so that steps near a singularity
 # stay small.
 _DAMPING_FLOOR = 1e-8
@@ -154,6 +156,7 @@ class ArmModel:
         """
         goal = self.world_from_base * pin.SE3(target.rotation, target.translation)
         joints = np.clip(seed, self.lower, self.upper)
+        least, waited = np.inf, 0
         for _ in range(_MAX_ITERATIONS):
             q = self.configuration(joints)
             jacobian = self._jacobian(q)
@@ -163,7 +166,12 @@ class ArmModel:
                 and np.linalg.norm(error[3:]) < _ROTATION_TOLERANCE_RAD
             ):
                 return joints
-            damping = _DAMPING_FLOOR + _DAMPING_GAIN * float(error @ error)
+            squared = float(error @ error)
+            if squared < _PROGRESS * least:
+                least, waited = squared, 0
+            elif (waited := waited + 1) > _PATIENCE:
+                return None
+            damping = _DAMPING_FLOOR + _DAMPING_GAIN * squared
             step = jacobian.T @ np.linalg.solve(jacobian @ jacobian.T + damping * np.eye(6), error)
             step *= min(1.0, _MAX_STEP_RAD / max(float(np.abs(step).max()), 1e-12))
             joints = np.clip(joints + step, self.lower, self.upper)

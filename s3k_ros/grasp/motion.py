@@ -7,6 +7,7 @@ may run. What cannot be done is a ``Refusal`` with a code and a reason, never an
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
@@ -116,13 +117,15 @@ class MotionPlanner:
         start: Array,
         hand: Hand = OPEN_HAND,
         costs: Sequence[float] | None = None,
+        until: float = math.inf,
     ) -> Iterator[Posture]:
         """Postures at any of some poses, the best first; harder seeds when asked on.
 
         What is best: a short time from ``start`` (n,) rad, room to joint limits, singularities and
-        obstacles, and the ``costs`` in seconds that the poses have themselves.
+        obstacles, and the ``costs`` in seconds that the poses have themselves. The search ends
+        ``until`` a time of ``time.monotonic``.
         """
-        return self._search.postures(poses, start, hand, costs)
+        return self._search.postures(poses, start, hand, costs, until)
 
     # -- ways ----------------------------------------------------------------------------------
 

@@ -27,7 +27,7 @@ __all__ = ["ArmState", "GraspPlan", "GraspPlanner", "Target"]
 Array = NDArray[np.float64]
 
 # Share of the planning time after which nothing new is tried.
-_TIME_SHARE = 0.6
+_TIME_SHARE = 0.5
 # Of the postures to which only the way is blocked, so many are tried with a way around.
 _AROUND_TRIES = 3
 
@@ -162,7 +162,8 @@ class GraspPlanner:
         refusals = [out for out in outside if out is not None][:1]
         poses, costs = [each.pose for each in inside], [each.cost for each in inside]
         blocked: list[_Stand] = []
-        for posture in self.motion.postures(poses, start.position, self._open(goal), costs):
+        hand = self._open(goal)
+        for posture in self.motion.postures(poses, start.position, hand, costs, end):
             if time.monotonic() > end:
                 break
             stand = self._stand(goal, posture)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import math
+import time
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -60,6 +62,7 @@ class PostureSearch:
         start: Array,
         hand: Hand = OPEN_HAND,
         costs: Sequence[float] | None = None,
+        until: float = math.inf,
     ) -> Iterator[Posture]:
         """Postures at any of some poses, the best first; those of harder seeds when asked on.
 
@@ -68,12 +71,14 @@ class PostureSearch:
             start: (n,) rad, where the arm comes from.
             hand: what it is like there.
             costs: s, what speaks against each pose itself; None: nothing.
+            until: s of ``time.monotonic``, when the search ends with what it has found.
         """
         own = [0.0] * len(poses) if costs is None else costs
         for seeds in ([start, self._home], self._seeds):
             found = [
                 Posture(pose, joints, more + self.cost(joints, start, hand))
                 for pose, more in zip(poses, own, strict=True)
+                if time.monotonic() < until
                 for joints in self._arm.solutions(pose, seeds)
             ]
             yield from sorted(found, key=lambda posture: posture.cost)
