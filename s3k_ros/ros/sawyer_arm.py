@@ -57,10 +57,10 @@ _NAMES = {
 
 @dataclasses.dataclass(eq=False)
 class _Motion:
-    """A goal from its arrival to its end; times in s, monotonic."""
+    """A goal from its arrival to its end; times in s, monotonic, its start in the node's time."""
 
     handle: ServerGoalHandle
-    start_at: float
+    start_ns: int = 0
     remote: RemoteGoal | None = None
     sent_at: float = 0.0
     canceled_at: float | None = None
@@ -129,7 +129,7 @@ class SawyerArm:
 
     def _on_goal(self, handle: ServerGoalHandle) -> None:
         now, wall_ns = time.monotonic(), self._node.now_ns()
-        motion = _Motion(handle, now)
+        motion = _Motion(handle)
         obstacle = self.obstacle(now)
         try:
             if obstacle is not None:
@@ -137,7 +137,7 @@ class SawyerArm:
             if self.busy:
                 raise GoalRefusedError(_Result.INVALID_GOAL, self.busy)
             check_goal(handle.request, self.params.joints)
-            motion.start_at = now + self._wait_s(handle.request, wall_ns)
+            motion.start_ns = self._start_ns(handle.request, wall_ns)
         except GoalRefusedError as error:
             self._end(motion, "abort", error.code, str(error))
             return
@@ -147,8 +147,8 @@ class SawyerArm:
         self._motions.append(motion)
         self._step(motion, now)
 
-    def _wait_s(self, goal: FollowJointTrajectory.Goal, wall_ns: int) -> float:
-        """S until the goal starts; late ones start now."""
+    def _start_ns(self, goal: FollowJointTrajectory.Goal, wall_ns: int) -> int:
+        """When the goal starts; 0: at once, and late ones as soon as possible."""
         stamp = nanoseconds(goal.trajectory.header.stamp)
         ahead = (stamp - wall_ns) / _NS if stamp else 0.0
         if ahead < -self.params.late_start_s:
@@ -160,7 +160,7 @@ class SawyerArm:
             raise GoalRefusedError(
                 _Result.INVALID_GOAL, f"the trajectory starts {ahead:.1f} s ahead: another clock?"
             )
-        return max(ahead, 0.0)
+        return stamp
 
     def _replace(self, motion: _Motion) -> None:
         """Ends a goal for a newer one. The robot goes on with it until the newer one begins."""
@@ -185,7 +185,7 @@ class SawyerArm:
         elif motion.canceled_at is not None:
             self._go_on_cancelling(motion, motion.canceled_at, now)
         elif motion.remote is None:
-            if now >= motion.start_at:
+            if self._node.now_ns() >= motion.start_ns:
                 self._start(motion, now)
         elif not motion.remote.seen and now - motion.sent_at > self.params.answer_timeout_s:
             text = "intera's action server did not take the goal"
