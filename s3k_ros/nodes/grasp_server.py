@@ -8,6 +8,7 @@ long as an execute callback awaits something, so the callback runs only once the
 from __future__ import annotations
 
 import dataclasses
+from typing import TYPE_CHECKING
 
 from rclpy.action import ActionServer, CancelResponse
 from rclpy.action.server import ServerGoalHandle
@@ -17,13 +18,16 @@ from tf2_ros import Buffer, TransformException, TransformListener
 from visualization_msgs.msg import MarkerArray
 
 from s3k_ros.action import GraspAtKeypoint
+from s3k_ros.calibration.rig_file import load_rig
 from s3k_ros.geometry.se3 import Transform
 from s3k_ros.grasp.codes import GraspCode, Phase
 from s3k_ros.grasp.events import Outcome
 from s3k_ros.grasp.executor import GraspExecutor, Ports
 from s3k_ros.grasp.kinematics import ArmModel
 from s3k_ros.grasp.planner import GraspPlan, GraspPlanner
+from s3k_ros.grasp.ports import Journal, NoJournal
 from s3k_ros.grasp.worker import ThreadedPlanner
+from s3k_ros.grasp.world import Scene, load_scene
 from s3k_ros.params.grasp import GraspParameters, GraspServerParameters, RobotParameters
 from s3k_ros.ros import conversions, qos
 from s3k_ros.ros import grasp_messages as messages
@@ -36,9 +40,13 @@ from s3k_ros.ros.grasp_inputs import (
     RobotStateTopic,
     WrenchTopic,
 )
+from s3k_ros.ros.grasp_log import open_log
 from s3k_ros.ros.gripper import ActionGripper
 from s3k_ros.ros.node import S3kNode, run_node
 from s3k_ros.ros.resources import find_file
+
+if TYPE_CHECKING:
+    from s3k_ros.goal_logs.journal import GoalJournal
 
 _SHIPPED_ROBOT = "config/robots/sawyer_2f85.urdf"
 
@@ -69,6 +77,7 @@ class GraspServerNode(S3kNode):
         self._last = "no grasp yet"
         self._make_ports()
         self._planner: ThreadedPlanner | None = None
+        self._log: GoalJournal | None = None
         self._runner = self._make_executor()
         self._changed = False
         self._make_server()
@@ -81,6 +90,8 @@ class GraspServerNode(S3kNode):
             self._gripper.stop()
         if self._planner is not None:
             self._planner.close()
+        if self._log is not None:
+            self._log.close()
 
     def show(self, plan: GraspPlan) -> None:
         """Publishes a plan: the executor's `PlanView`."""
@@ -131,12 +142,24 @@ class GraspServerNode(S3kNode):
         self._description.publish(String(data=urdf.read_text(encoding="utf-8")))
         if self._planner is not None:
             self._planner.close()
-        self._planner = ThreadedPlanner(GraspPlanner(arm, self._grasp, robot))
+        self._planner = ThreadedPlanner(GraspPlanner(arm, self._grasp, robot, self._load_scene()))
         ports = Ports(
             self._seconds, self._arm, self._gripper, self._keypoints, self._joints, self._wrench,
-            self._planner, self, robot_state=self._robot_state,
+            self._planner, self, self._open_log(), robot_state=self._robot_state,
         )  # fmt: skip
         return GraspExecutor(ports, self._grasp, robot, own)
+
+    def _open_log(self) -> Journal:
+        if self._log is not None:
+            self._log.close()
+        values = {"server": self._params, "grasp": self._grasp, "robot": self._robot}
+        self._log = open_log(self, self._params, self._robot, values)
+        return NoJournal() if self._log is None else self._log
+
+    def _load_scene(self) -> Scene:
+        if not self._params.scene:
+            return Scene()
+        return load_scene(find_file(self._params.scene), self._robot.base_frame, load_rig)
 
     def _make_server(self) -> None:
         self.diagnostics.add("grasp", self._report_grasp)

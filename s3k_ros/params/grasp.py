@@ -67,6 +67,10 @@ class GraspParameters(Parameters):
         0.06, "A keypoint that moved further during align sends the arm back to approach.",
         unit="m", low=0.005, high=0.5,
     )  # fmt: skip
+    correction_blind_m: float = param(
+        0.05, "Last part of the way in, without corrections: there the hand hides what it is about "
+        "to grasp, and perception errs.", unit="m", low=0.0, high=0.3,
+    )  # fmt: skip
     max_corrections: int = param(6, "More corrections than this end the grasp.", low=0, high=100)
     # Geometry of the scene
     table_height_m: float = param(
@@ -320,4 +324,15 @@ class GraspServerParameters(Parameters):
     input_timeout_s: float = param(
         2.0, "Silence after which an input is reported as stale.",
         unit="s", low=0.1, high=60.0, read_only=True,
+    )  # fmt: skip
+    log_folder: str = param(
+        "s3k_goal_logs", "Folder of the goal logs, a file a goal; a relative path lies in ROS_HOME "
+        "(~/.ros). Empty: none are written.", read_only=True,
+    )  # fmt: skip
+    log_files: int = param(
+        500, "Goal logs that stay, the newest.", low=1, high=100000, read_only=True
+    )
+    log_megabytes: int = param(
+        500, "Size of all goal logs together; the oldest ones make way.",
+        unit="MB", low=1, high=1000000, read_only=True,
     )  # fmt: skip

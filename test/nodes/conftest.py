@@ -77,8 +77,10 @@ class NodeProcess:
     def __init__(
         self, command: list[str], log: Path, domain: int, environment: Mapping[str, str]
     ) -> None:
-        environment = {**os.environ, "ROS_DOMAIN_ID": str(domain), **environment}
-        self._log = log
+        # Goal logs too belong into the test's folder.
+        own = {"ROS_DOMAIN_ID": str(domain), "ROS_HOME": str(log.parent)}
+        environment = {**os.environ, **own, **environment}
+        self._log, self.folder = log, log.parent
         self._process = subprocess.Popen(
             command, stdout=log.open("w"), stderr=subprocess.STDOUT, env=environment
         )

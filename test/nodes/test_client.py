@@ -16,6 +16,7 @@ from rclpy.executors import SingleThreadedExecutor
 
 from s3k_ros.client import Cell, GraspCode, Holding, NoAnswerError, NoServerError, Pose
 from s3k_ros.errors import ConfigurationError
+from s3k_ros.goal_logs import reader as goal_log
 from s3k_ros.ros.client_messages import grasp_goal, place_goal
 
 pytestmark = pytest.mark.ros
@@ -49,7 +50,7 @@ def module_cell(server, module_domain):
 @pytest.fixture
 def cell(module_cell, robot):
     robot.reset()
-    robot.speed = 4.0
+    robot.speed = 2.0
     time.sleep(0.3)
     return module_cell
 
@@ -196,3 +197,19 @@ def test_a_place_takes_a_keypoint_a_position_or_a_pose():
     assert place_goal(Pose((0.5, 0.1, 0.2)), "", {}).use_orientation
     with pytest.raises(ConfigurationError, match="three numbers"):
         place_goal([0.5, 0.1], "", {})
+
+
+def test_every_goal_leaves_a_log(cell, server):
+    before = set(server.folder.glob("s3k_goal_logs/*.mcap"))
+    assert cell.grasp("right_front_paw", toward="body").held
+    end = time.monotonic() + 30.0
+    while not (new := set(server.folder.glob("s3k_goal_logs/*.mcap")) - before):
+        assert time.monotonic() < end
+        time.sleep(0.1)
+    while not (log := goal_log.read(new.pop())).finished:
+        assert time.monotonic() < end
+        time.sleep(0.1)
+        new.add(log.path)
+    assert log.outcome["code"] == "SUCCESS" and len(log.joint_times) > 50
+    assert log.parameters["server"]["log_folder"] == "s3k_goal_logs"
+    assert log.path.stat().st_size < 1_000_000
