@@ -24,10 +24,10 @@ ARGUMENTS = {
         *("namespace", "base_frame", "model", "params", "use_sim_time"),
         *("fused", "start_cameras", "source", "rig", "recording", "replay_speed", "replay_loop"),
     ],
-    "grasp.launch.xml": ["namespace", "base_frame", "robot", "params", "use_sim_time"],
+    "grasp.launch.xml": ["namespace", "base_frame", "robot", "params", "drivers", "use_sim_time"],
     "cell.launch.xml": [
         *("namespace", "base_frame", "rig", "model", "robot", "params", "sim", "source"),
-        "recording",
+        *("recording", "drivers", "gateway", "rosbridge_host", "rosbridge_port"),
     ],
     "demo.launch.xml": ["seed", "trials", "output_dir", "video", "model"],
 }
@@ -68,6 +68,36 @@ def test_fused_perception_of_the_simulated_cell_takes_its_images_from_topics():
         for kind, prefix in ((CameraRigNodeParameters, ""), (ReplayParameters, "replay.")):
             names = [info.name for info in kind.describe() if prefix + info.name in parameters]
             kind.from_mapping({name: parameters[prefix + name] for name in names})
+
+
+def test_gateway_and_other_drivers_are_arguments_of_the_cell():
+    """The gateway starts on request; names of drivers come before the file of the cell."""
+    launch_file = pytest.importorskip("ros2cli.launch_file")
+    share = Path(get_package_share_directory("s3k_ros"))
+    drivers = str(share / "config" / "ros2_control.yaml")
+    path = str(share / "launch" / "cell.launch.xml")
+    usual = {process.name for process in launch_file.read_processes(path, {})}
+    assert "grasp_server" in usual and "sawyer_gateway" not in usual
+    arguments = {"gateway": "true", "rosbridge_host": "sawyer.local", "drivers": drivers}
+    processes = {p.name: p.command for p in launch_file.read_processes(path, arguments)}
+    files = [
+        word
+        for before, word in itertools.pairwise(processes["grasp_server"])
+        if before == "--params-file"
+    ]
+    assert files.index(drivers) < files.index(str(share / "config" / "cell.yaml"))
+    written = [
+        yaml.safe_load(Path(word).read_text())
+        for before, word in itertools.pairwise(processes["sawyer_gateway"])
+        if before == "--params-file" and word != str(share / "config" / "cell.yaml")
+    ]
+    found = {
+        key: value
+        for content in written
+        for node in content.values()
+        for key, value in node["ros__parameters"].items()
+    }
+    assert (found["rosbridge_host"], found["rosbridge_port"]) == ("sawyer.local", 9090)
 
 
 @pytest.mark.sim
