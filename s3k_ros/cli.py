@@ -101,6 +101,9 @@ COMMANDS = (
         "train",
     ),
     Command(
+        ("bench", "faults"), "s3k_ros.bench.faults", "random faults in all phases of a task", "sim"
+    ),
+    Command(
         ("bench", "render"), "s3k_ros.bench.render", "rendering against a bare MuJoCo loop", "sim"
     ),
     Command(
