@@ -137,6 +137,8 @@ def _watch(state: GraspState, now: float, params: GraspParameters) -> Step:
     """Corrects the grasp when the keypoint moved since it was planned."""
     if state.plan is None or len(state.readings) < params.observations:
         return state, ()
+    if state.phase == Phase.ALIGN and _way_left(state, state.plan, now) < params.correction_blind_m:
+        return state, ()
     target = _target(state)
     shift = float(np.linalg.norm(target.position - state.plan.target.position))
     if shift <= params.correction_threshold_m:
@@ -150,6 +152,16 @@ def _watch(state: GraspState, now: float, params: GraspParameters) -> Step:
         return _look_again(state, now, params)
     state = dataclasses.replace(state, planning=True)
     return state, (MakePlan(target, correction=state.phase == Phase.ALIGN),)
+
+
+def _way_left(state: GraspState, plan: GraspPlan, now: float) -> float:
+    """Metres to go on the way in, which is straight: by the joints' way, of which it is a share."""
+    align = plan.align
+    begin = plan.pregrasp.translation if plan.approach is not None else plan.tcp_path[0]
+    length = float(np.linalg.norm(plan.grasp.translation - begin))
+    whole = float(np.linalg.norm(align.end - align.positions[0]))
+    left = float(np.linalg.norm(align.end - align.sample(now - state.since)[0]))
+    return length * left / whole if whole > 0.0 else 0.0
 
 
 def _look_again(state: GraspState, now: float, params: GraspParameters) -> Step:

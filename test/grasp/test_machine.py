@@ -31,7 +31,7 @@ from s3k_ros.grasp.goal import GraspGoal, Refusal
 from s3k_ros.grasp.machine import transition
 from s3k_ros.grasp.planner import GraspPlan, Target
 from s3k_ros.grasp.state import GraspState, Jaws, begin, progress
-from s3k_ros.grasp.trajectory import hold
+from s3k_ros.grasp.trajectory import JointTrajectory, hold
 from s3k_ros.params.grasp import GraspParameters
 
 PARAMS = GraspParameters()
@@ -49,11 +49,13 @@ def reading(position=POINT, status=KeypointStatus.OK, at=NOW):
 
 def a_plan(position=POINT, approach=True) -> GraspPlan:
     still = hold(np.zeros(7), 1.0)
+    joints, speed = np.outer([0.0, 1.0], np.ones(7)), np.full((2, 7), 0.25)
+    align = JointTrajectory(np.array([0.0, 4.0]), joints, speed, np.zeros((2, 7)))
     pose = Transform(np.eye(3), position)
+    above = Transform(np.eye(3), position + [0.0, 0.0, GOAL.approach_distance_m])
     target = Target(position, np.eye(3) * 1e-5)
-    return GraspPlan(
-        target, pose, pose, pose, still if approach else None, still, still, np.zeros((1, 3))
-    )
+    path = np.stack([above.translation, position])
+    return GraspPlan(target, pose, above, pose, still if approach else None, align, still, path)
 
 
 def seen(count=3, position=POINT):
@@ -178,6 +180,15 @@ def test_an_end_before_anything_moved_is_immediate(changes, event, code):
     done, commands = transition(state(Phase.OBSERVE, **changes), event, NOW, PARAMS)
     assert kinds(commands) == [Finish] and done.outcome is not None
     assert done.outcome.code == code, done.outcome.message
+
+
+@pytest.mark.parametrize("approach", [True, False])
+@pytest.mark.parametrize("since", [2.2, 2.6])  # 54 and 42 mm before the grasp
+def test_no_correction_where_the_hand_hides_the_keypoint(since, approach):
+    near = state(Phase.ALIGN, since=NOW - since, plan=a_plan(approach=approach), **MOVED)
+    after, commands = transition(near, Looked(FAR), NOW, PARAMS)
+    assert kinds(commands) == ([MakePlan] if since < 2.4 else [])
+    assert after.phase == Phase.ALIGN
 
 
 def test_an_arm_that_does_not_come_to_rest_is_told_so():
