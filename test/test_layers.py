@@ -26,7 +26,7 @@ ROS = {
     "tf_transformations", "control_msgs", "std_msgs", "geometry_msgs", "sensor_msgs",
     "trajectory_msgs", "diagnostic_msgs", "visualization_msgs", "builtin_interfaces",
     "rosgraph_msgs", "action_msgs", "std_srvs", "rosidl_runtime_py", "launch", "launch_ros",
-    "lifecycle_msgs", "unique_identifier_msgs",
+    "lifecycle_msgs", "moveit_msgs", "shape_msgs", "unique_identifier_msgs",
 }  # fmt: skip
 INTERFACES = {"msg", "srv", "action"}
 HEAVY_LIBRARIES = {"torch", "mujoco", "dm_control", "dm_robotics", "lightning", "ray"}

@@ -29,6 +29,7 @@ from s3k_ros.grasp.ports import Journal, NoJournal
 from s3k_ros.grasp.worker import ThreadedPlanner
 from s3k_ros.grasp.world import Scene, load_scene
 from s3k_ros.params.grasp import GraspParameters, GraspServerParameters, RobotParameters
+from s3k_ros.params.moveit import MoveItParameters
 from s3k_ros.ros import conversions, qos
 from s3k_ros.ros import grasp_messages as messages
 from s3k_ros.ros.arm import TrajectoryArm
@@ -42,6 +43,7 @@ from s3k_ros.ros.grasp_inputs import (
 )
 from s3k_ros.ros.grasp_log import open_log
 from s3k_ros.ros.gripper import ActionGripper
+from s3k_ros.ros.moveit import MoveItWays
 from s3k_ros.ros.node import S3kNode, run_node
 from s3k_ros.ros.resources import find_file
 
@@ -122,6 +124,9 @@ class GraspServerNode(S3kNode):
             if p.robot_state
             else None
         )
+        moveit = self.declare(MoveItParameters, "moveit")
+        wanted = p.free_space_planner == "moveit"
+        self._moveit = MoveItWays(self, moveit, robot.arm_joints) if wanted else None
         self._markers = self.advertise(MarkerArray, "grasp_plan_markers", qos.latched())
         # Not `robot_description`: the robot's driver and its controllers own that one.
         self._description = self.advertise(String, "grasp_server/robot_description", qos.latched())
@@ -142,7 +147,11 @@ class GraspServerNode(S3kNode):
         self._description.publish(String(data=urdf.read_text(encoding="utf-8")))
         if self._planner is not None:
             self._planner.close()
-        self._planner = ThreadedPlanner(GraspPlanner(arm, self._grasp, robot, self._load_scene()))
+        planner = GraspPlanner(arm, self._grasp, robot, self._load_scene())
+        if self._moveit is not None:
+            self._moveit.time_s = self._grasp.free_space_time_s
+            planner.motion.free_space = self._moveit
+        self._planner = ThreadedPlanner(planner)
         ports = Ports(
             self._seconds, self._arm, self._gripper, self._keypoints, self._joints, self._wrench,
             self._planner, self, self._open_log(), robot_state=self._robot_state,

@@ -98,7 +98,7 @@ class GraspParameters(Parameters):
         unit="rad", low=-1.2, high=1.2,
     )  # fmt: skip
     free_space_time_s: float = param(
-        1.0, "Longest search for a way around obstacles, each time.", unit="s", low=0.05, high=30.0
+        2.0, "Longest search for a way around obstacles, each time.", unit="s", low=0.05, high=30.0
     )
     workspace_low_m: tuple[float, ...] = param(
         (0.25, -0.65, -0.2), "Lower corner of the box in which the hand works.",
@@ -309,6 +309,11 @@ class GraspServerParameters(Parameters):
     scene: str = param(
         "config/scene.yaml", "Scene file: boxes, walls and cameras around the robot; a relative "
         "path is looked up in the package too. Empty: nothing but the table.", read_only=True,
+    )  # fmt: skip
+    free_space_planner: str = param(
+        "builtin", "Who finds ways around obstacles: builtin (OMPL), or moveit (move_group); what "
+        "they find is checked here before anything moves.", choices=("builtin", "moveit"),
+        read_only=True,
     )  # fmt: skip
     tick_rate_hz: float = param(
         30.0, "Steps of the state machine.", unit="Hz", low=10.0, high=100.0, read_only=True
