@@ -10,13 +10,14 @@ from __future__ import annotations
 import dataclasses
 import enum
 from collections import deque
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from s3k_ros.control.arm import ControlArm
 from s3k_ros.control.law import AdmittanceLaw
 from s3k_ros.control.limits import Workspace, admitted, approached, braked
+from s3k_ros.control.mapper import VelocityMapper
 from s3k_ros.control.wrench import ToolLoad, at_point, rotated
 from s3k_ros.errors import DataError, UnsafeMotionError
 from s3k_ros.params.admittance import AdmittanceParameters
@@ -54,36 +55,6 @@ class Output:
     wrench: Array | None
 
 
-class Arm(Protocol):
-    """What the controller asks of `ControlArm`."""
-
-    size: int
-    lower: Array
-    upper: Array
-
-    def place(self, joints: Array) -> None: ...
-    def base_from(self, frame: str) -> Array: ...
-    def has_frame(self, name: str) -> bool: ...
-    @property
-    def tool_point(self) -> Array: ...
-    @property
-    def sensor_to_tool(self) -> Array: ...
-    @property
-    def base_from_sensor(self) -> Array: ...
-    @property
-    def jacobian(self) -> Array: ...
-
-
-class Mapper(Protocol):
-    """What it asks of `VelocityMapper`."""
-
-    velocity: Array
-    lower: Array
-    upper: Array
-
-    def solve(self, twist: Array, posture: Array | None = None) -> Array: ...
-
-
 @dataclasses.dataclass
 class _Heard:
     """The newest of an input, and when it came, s."""
@@ -117,8 +88,8 @@ class AdmittanceController:
         self,
         params: AdmittanceParameters,
         load: ToolLoad,
-        arm: Arm,
-        mapper: Mapper,
+        arm: ControlArm,
+        mapper: VelocityMapper,
         period_s: float,
     ) -> None:
         self.load = load

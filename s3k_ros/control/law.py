@@ -68,6 +68,7 @@ class AdmittanceLaw:
         angular = (p.inertia_kg_m2 * self.twist[3:] + t * (torque + r * self._desired[3:])) / (
             p.inertia_kg_m2 + t * r
         )
+        linear = self._arrested(linear, beyond(wrench[:3], p.dead_band_n))
         self.twist = np.concatenate(
             [shortened(linear, p.max_linear_m_s), shortened(angular, p.max_angular_rad_s)]
         )
@@ -98,6 +99,22 @@ class AdmittanceLaw:
         return velocity + away * (closing - most) if closing > most else velocity
 
 
+    def _arrested(self, velocity: Array, force: Array) -> Array:
+        """Takes from a velocity (3,) what still presses against a force (3,) that has come.
+
+        The body hits like putty: into the surface it keeps no more speed than it would have there
+        in the end, ``(F_push - F) / D``. Inertia and filter, which make contact stable, would let
+        it press on for tens of milliseconds. This only ever takes energy away.
+        """
+        size = float(np.linalg.norm(force))
+        if size == 0.0:
+            return velocity
+        away = force / size
+        closing = -float(velocity @ away)
+        most = max(0.0, self._params.push_force_n - size) / self._params.damping_n_s_m
+        return velocity + away * (closing - most) if closing > most else velocity
+
+
 def spectral_radius(
     stiffness: float, mass: float, damping: float, filter_hz: float, period_s: float, delay: int
 ) -> float:
@@ -105,7 +122,8 @@ def spectral_radius(
 
     Args:
         stiffness: of surface and arm in series, N/m (or N m/rad with inertia for mass).
-        mass, damping: of the law.
+        mass: of the law.
+        damping: of the law.
         filter_hz: of the wrench.
         period_s: of the cycle.
         delay: cycles from a twist to the force that it has caused, one or more.

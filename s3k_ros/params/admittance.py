@@ -15,17 +15,17 @@ class AdmittanceParameters(Parameters):
     # The law
     mass_kg: float = param(8.0, "Virtual mass M.", unit="kg", low=0.5, high=200.0)
     damping_n_s_m: float = param(
-        400.0,
+        600.0,
         "Virtual damping D: in contact a commanded speed v presses with D v, up to push_force_n. "
         "Less yields faster, but is stable on softer surfaces only.",
         unit="N s/m", low=20.0, high=5000.0,
     )  # fmt: skip
     inertia_kg_m2: float = param(
-        0.4, "Virtual inertia, of all axes through the tool point.",
+        1.2, "Virtual inertia, of all axes through the tool point.",
         unit="kg m^2", low=0.01, high=20.0,
     )  # fmt: skip
     rotational_damping_n_m_s: float = param(
-        20.0, "Virtual damping of rotation.", unit="N m s/rad", low=0.5, high=500.0
+        60.0, "Virtual damping of rotation.", unit="N m s/rad", low=0.5, high=500.0
     )
     dead_band_n: float = param(
         3.0, "Forces up to this move nothing, and are taken off larger ones.",
@@ -35,7 +35,7 @@ class AdmittanceParameters(Parameters):
         0.5, "The same for torques about the tool point.", unit="N m", low=0.0, high=10.0
     )
     filter_hz: float = param(
-        30.0, "Cut-off of the wrench's first-order low pass.", unit="Hz", low=1.0, high=100.0
+        15.0, "Cut-off of the wrench's first-order low pass; the brake at contact does without.", unit="Hz", low=1.0, high=100.0
     )
     push_force_n: float = param(
         20.0, "With this force, beside the dead band, a command presses at most, however fast.",
@@ -82,9 +82,9 @@ class AdmittanceParameters(Parameters):
         0.5, "Share of the description's joint speeds that is used.", low=0.01, high=1.0
     )
     joint_acceleration: tuple[float, ...] = param(
-        (7.0, 5.0, 10.0, 10.0, 10.0, 10.0, 10.0),
-        "Acceleration limits of the arm's joints: twice what the grasp server plans with, since "
-        "contact must be answered within tens of milliseconds.",
+        (15.0,) * 7,
+        "Acceleration limits of the arm's joints: above what the grasp server plans with, since "
+        "contact must be answered within tens of milliseconds, from low speeds.",
         unit="rad/s^2", low=0.1, high=200.0,
     )  # fmt: skip
     limit_margin_rad: float = param(

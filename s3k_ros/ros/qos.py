@@ -41,6 +41,11 @@ def keypoints() -> QoSProfile:
     return _profile(ReliabilityPolicy.RELIABLE, 5)
 
 
+def commands() -> QoSProfile:
+    """Velocities that are obeyed at once: reliable, only the newest counts."""
+    return _profile(ReliabilityPolicy.RELIABLE, 1)
+
+
 def latched(depth: int = 1) -> QoSProfile:
     """Facts that late subscribers get too, such as `keypoint_model`: transient local."""
     return _profile(ReliabilityPolicy.RELIABLE, depth, DurabilityPolicy.TRANSIENT_LOCAL)
