@@ -136,9 +136,10 @@ class FaultyArm(SimulatedArm):
             super().start(trajectory, start_time - self._clock.offset)
 
     def stop(self) -> None:
-        """Comes to a standstill."""
-        if not self.cut:
-            super().stop()
+        """Comes to a standstill; a goal whose cancel does not pass is forgotten all the same."""
+        if self.cut:
+            self._handle = None
+        super().stop()
 
     def poll(self) -> ArmFinished | Fault | None:
         """The end of the newest trajectory, once."""

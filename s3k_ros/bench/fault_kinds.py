@@ -158,7 +158,8 @@ def _arm_rejects(cell: FaultCell) -> None:
 def _clock(by: float) -> Callable[[FaultCell], None]:
     def inject(cell: FaultCell) -> None:
         cell.clock.offset += by  # type: ignore[attr-defined]
-        cell.keypoints._due = -np.inf  # perception sees by its own clock
+        cell.keypoints._due = -np.inf  # perception begins anew, as a node with simulated time
+        cell.keypoints._coming.clear()
 
     return inject
 
