@@ -144,7 +144,7 @@ def _drive(
 def _is_time(cell: FaultCell, case: Case) -> bool:
     executor = cell.executor
     assert executor is not None
-    state, motion = executor.state, executor._motion
+    state, motion = executor.state, executor.motion
     if state is None or state.phase != case.phase or state.ending is not None:
         return False
     now = cell.clock.now()

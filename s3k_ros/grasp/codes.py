@@ -61,7 +61,7 @@ class KeypointStatus(enum.IntEnum):
 
 
 class Phase(enum.StrEnum):
-    """The phases of a grasp, in order."""
+    """The phases: of a grasp in order, then those that a place and a release add."""
 
     IDLE = "idle"
     OBSERVE = "observe"
@@ -70,3 +70,7 @@ class Phase(enum.StrEnum):
     CLOSE = "close"
     LIFT = "lift"
     VERIFY = "verify"
+    TRANSFER = "transfer"
+    LOWER = "lower"
+    RELEASE = "release"
+    RETREAT = "retreat"

@@ -1,4 +1,4 @@
-"""What can happen to a grasp, and what it can ask for: the alphabet of the state machine."""
+"""What can happen to a task, and what it can ask for: the alphabet of the state machines."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ import dataclasses
 from s3k_ros.geometry.se3 import Transform
 from s3k_ros.grasp.codes import GraspCode, Holding, Phase
 from s3k_ros.grasp.gates import KeypointReading
-from s3k_ros.grasp.goal import Refusal
-from s3k_ros.grasp.planner import GraspPlan, Target
+from s3k_ros.grasp.goal import PlaceGoal, Refusal
+from s3k_ros.grasp.place_planner import Plan, RetreatGoal
+from s3k_ros.grasp.planner import Target
 from s3k_ros.grasp.trajectory import JointTrajectory
 
 # -- events ------------------------------------------------------------------------------------
@@ -26,7 +27,7 @@ class Looked:
 class Planned:
     """The plan that was asked for."""
 
-    plan: GraspPlan
+    plan: Plan
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,7 +52,7 @@ class JawsFinished:
 
 @dataclasses.dataclass(frozen=True)
 class Fault:
-    """Something that ends the grasp: a fault of a device, a limit, or a request to end."""
+    """Something that ends the task: a fault of a device, a limit, or a request to end."""
 
     code: GraspCode
     message: str
@@ -64,12 +65,14 @@ class Tick:
     Attributes:
         at_rest: the arm has stood still for a while, by fresh joint states.
         width: m between the jaws by the joint states; None when not known.
-        load: N, change of the wrench along the vertical since it was tared; None when not known.
+        load: N, change of the wrench since it was tared, over a while; None when not known.
+        force: N, the same over the last few samples.
     """
 
     at_rest: bool = True
     width: float | None = None
     load: float | None = None
+    force: float | None = None
 
 
 Event = Looked | Planned | NotPlanned | ArmFinished | JawsFinished | Fault | Tick
@@ -79,17 +82,31 @@ Event = Looked | Planned | NotPlanned | ArmFinished | JawsFinished | Fault | Tic
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class MakePlan:
-    """Plan from the commanded state: a whole grasp, or a correction of the straight way in."""
+    """Plan from the commanded state: the whole task, or a correction of the straight way in.
 
-    target: Target
+    Attributes:
+        target: where to; None for a release.
+        correction: only the straight way in.
+        goal: planned for in place of the task's own goal.
+    """
+
+    target: Target | None
     correction: bool
+    goal: PlaceGoal | RetreatGoal | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class MakeRetract:
+    """Plan a short way back along where the hand came from: how far in m."""
+
+    distance: float
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class ShowPlan:
     """Publish the plan for people."""
 
-    plan: GraspPlan
+    plan: Plan
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -124,13 +141,13 @@ class Tare:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Outcome:
-    """How a grasp ended.
+    """How a task ended.
 
     Attributes:
         code, message, phase: why, in words, and when.
         holding: whether the jaws hold something.
         width: m between the jaws, NaN when not known.
-        grasp_pose: ``base_from_tcp`` at the grasp; None when none was planned.
+        grasp_pose: ``base_from_tcp`` where the jaws were to close, or to open; None: not planned.
         keypoint: the reading that it rests on.
     """
 
@@ -145,9 +162,9 @@ class Outcome:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Finish:
-    """The grasp is over."""
+    """The task is over."""
 
     outcome: Outcome
 
 
-Command = MakePlan | ShowPlan | Move | MoveJaws | StopArm | StopJaws | Tare | Finish
+Command = MakePlan | MakeRetract | ShowPlan | Move | MoveJaws | StopArm | StopJaws | Tare | Finish

@@ -54,6 +54,11 @@ class GraspPlan:
     tcp_path: Array
     note: str = ""
 
+    @property
+    def pose(self) -> Transform:
+        """``base_from_tcp`` where the jaws close."""
+        return self.grasp
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class _Stand:

@@ -1,4 +1,4 @@
-"""What a grasp needs from the world. ROS, simulation and tests implement these protocols."""
+"""What a task needs from the world. ROS, simulation and tests implement these protocols."""
 
 from __future__ import annotations
 
@@ -19,9 +19,11 @@ from s3k_ros.grasp.events import (
     Planned,
 )
 from s3k_ros.grasp.gates import KeypointReading
-from s3k_ros.grasp.goal import GraspGoal
-from s3k_ros.grasp.planner import ArmState, GraspPlan, Target
-from s3k_ros.grasp.state import GraspState
+from s3k_ros.grasp.goal import Goal
+from s3k_ros.grasp.place_planner import Plan
+from s3k_ros.grasp.planner import ArmState, Target
+from s3k_ros.grasp.state import TaskState
+from s3k_ros.grasp.task_planner import PlanGoal
 from s3k_ros.grasp.trajectory import JointTrajectory
 
 Array = NDArray[np.float64]
@@ -152,7 +154,9 @@ class RobotStateSource(Protocol):
 class PlannerPort(Protocol):
     """A planner that works beside its caller."""
 
-    def submit(self, goal: GraspGoal, target: Target, start: ArmState, correction: bool) -> None:
+    def submit(
+        self, goal: PlanGoal, target: Target | None, start: ArmState, correction: bool
+    ) -> None:
         """Begins to plan; an earlier request is forgotten."""
 
     def poll(self) -> Planned | NotPlanned | None:
@@ -162,7 +166,7 @@ class PlannerPort(Protocol):
 class PlanView(Protocol):
     """Shows plans to people."""
 
-    def show(self, plan: GraspPlan) -> None:
+    def show(self, plan: Plan) -> None:
         """Shows a plan in place of an earlier one."""
 
 
@@ -175,7 +179,7 @@ class Motion:
 
 
 Entry = (
-    GraspGoal | Event | Command | GraspState | JointReading | WrenchReading | RobotReading | Motion
+    Goal | Event | Command | TaskState | JointReading | WrenchReading | RobotReading | Motion
     | Outcome
 )  # fmt: skip
 
@@ -199,3 +203,19 @@ class NoJournal:
 
     def record(self, time: float, entry: Entry) -> None:
         """Drops it."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Ports:
+    """Everything outside that a task needs."""
+
+    clock: Clock
+    arm: ArmPort
+    gripper: GripperPort
+    keypoints: KeypointSource
+    joints: JointStateSource
+    wrench: WrenchSource
+    planner: PlannerPort
+    view: PlanView
+    journal: Journal = dataclasses.field(default_factory=NoJournal)
+    robot_state: RobotStateSource | None = None

@@ -6,19 +6,23 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 from s3k_ros.grasp.codes import GraspCode
 from s3k_ros.grasp.events import NotPlanned, Planned
-from s3k_ros.grasp.goal import GraspGoal, Refusal
-from s3k_ros.grasp.planner import ArmState, GraspPlan, GraspPlanner, Target
+from s3k_ros.grasp.goal import Refusal
+from s3k_ros.grasp.place_planner import Plan
+from s3k_ros.grasp.planner import ArmState, Target
+from s3k_ros.grasp.task_planner import PlanGoal, TaskPlanner
 
 
 class ThreadedPlanner:
-    """A ``PlannerPort`` over a ``GraspPlanner``, which only its thread uses."""
+    """A ``PlannerPort`` over a ``TaskPlanner``, which only its thread uses."""
 
-    def __init__(self, planner: GraspPlanner) -> None:
+    def __init__(self, planner: TaskPlanner) -> None:
         self._planner = planner
         self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="grasp_planner")
-        self._request: Future[GraspPlan | Refusal] | None = None
+        self._request: Future[Plan | Refusal] | None = None
 
-    def submit(self, goal: GraspGoal, target: Target, start: ArmState, correction: bool) -> None:
+    def submit(
+        self, goal: PlanGoal, target: Target | None, start: ArmState, correction: bool
+    ) -> None:
         """Begins to plan; an earlier request is forgotten."""
         if self._request is not None:
             self._request.cancel()
@@ -34,7 +38,7 @@ class ThreadedPlanner:
         if error is not None:
             return NotPlanned(Refusal(GraspCode.INTERNAL, f"planner: {error!r}"))
         result = request.result()
-        return Planned(result) if isinstance(result, GraspPlan) else NotPlanned(result)
+        return NotPlanned(result) if isinstance(result, Refusal) else Planned(result)
 
     def close(self) -> None:
         """Lets the thread end."""

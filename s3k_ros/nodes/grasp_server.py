@@ -26,6 +26,7 @@ from s3k_ros.grasp.executor import GraspExecutor, Ports
 from s3k_ros.grasp.kinematics import ArmModel
 from s3k_ros.grasp.planner import GraspPlan, GraspPlanner
 from s3k_ros.grasp.ports import Journal, NoJournal
+from s3k_ros.grasp.task_planner import TaskPlanner
 from s3k_ros.grasp.worker import ThreadedPlanner
 from s3k_ros.grasp.world import Scene, load_scene
 from s3k_ros.params.grasp import GraspParameters, GraspServerParameters, RobotParameters
@@ -147,11 +148,11 @@ class GraspServerNode(S3kNode):
         self._description.publish(String(data=urdf.read_text(encoding="utf-8")))
         if self._planner is not None:
             self._planner.close()
-        planner = GraspPlanner(arm, self._grasp, robot, self._load_scene())
+        grasps = GraspPlanner(arm, self._grasp, robot, self._load_scene())
         if self._moveit is not None:
             self._moveit.time_s = self._grasp.free_space_time_s
-            planner.motion.free_space = self._moveit
-        self._planner = ThreadedPlanner(planner)
+            grasps.motion.free_space = self._moveit
+        self._planner = ThreadedPlanner(TaskPlanner(grasps, self._grasp, robot))
         ports = Ports(
             self._seconds, self._arm, self._gripper, self._keypoints, self._joints, self._wrench,
             self._planner, self, self._open_log(), robot_state=self._robot_state,

@@ -37,6 +37,33 @@ class GraspParameters(Parameters):
         0.005, "How far grasp_tcp goes past the keypoint on its way in, where the table allows it: "
         "the middle of a 2F-85's pads lies behind grasp_tcp.", unit="m", low=-0.05, high=0.05,
     )  # fmt: skip
+    retreat_distance_m: float = param(
+        0.10, "Straight way back after the jaws have let go; 0: the hand stays.",
+        unit="m", low=0.0, high=0.3,
+    )  # fmt: skip
+    release_width_m: float = param(
+        0.085, "Gap to which the jaws open to let go.", unit="m", low=0.005, high=0.2
+    )
+    # Placing
+    place_uncertainty_m: float = param(
+        0.06, "Largest extent of a keypoint's 95 % region for a place at it.",
+        unit="m", low=0.001, high=1.0,
+    )  # fmt: skip
+    touch_force_n: float = param(
+        6.0, "Change of force that ends the way down of a place until contact.",
+        unit="N", low=1.0, high=100.0,
+    )  # fmt: skip
+    touch_speed_m_s: float = param(
+        0.04, "Mean speed of that way down.", unit="m/s", low=0.005, high=0.5
+    )
+    # After a contact
+    retract_distance_m: float = param(
+        0.03, "Way back along where the hand came from after CONTACT_FORCE; 0: it stays.",
+        unit="m", low=0.0, high=0.2,
+    )  # fmt: skip
+    retract_speed_m_s: float = param(
+        0.05, "Speed of that way back.", unit="m/s", low=0.005, high=0.5
+    )
     # Observing
     observe_timeout_s: float = param(
         5.0, "Longest wait for usable keypoints.", unit="s", low=0.1, high=60.0

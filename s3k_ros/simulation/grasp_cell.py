@@ -20,10 +20,13 @@ from s3k_ros.geometry.camera import Camera
 from s3k_ros.grasp.codes import GraspCode, Phase
 from s3k_ros.grasp.events import ArmFinished, Fault, JawsFinished, NotPlanned, Outcome, Planned
 from s3k_ros.grasp.executor import GraspExecutor, Ports
+from s3k_ros.grasp.goal import Refusal
 from s3k_ros.grasp.jaws import joint_from_width, width_from_joint
 from s3k_ros.grasp.kinematics import ArmModel
-from s3k_ros.grasp.planner import GraspPlan, GraspPlanner
+from s3k_ros.grasp.place_planner import Plan
+from s3k_ros.grasp.planner import GraspPlanner
 from s3k_ros.grasp.ports import JointReading, WrenchReading
+from s3k_ros.grasp.task_planner import TaskPlanner
 from s3k_ros.grasp.trajectory import JointTrajectory
 from s3k_ros.grasp.world import load_scene
 from s3k_ros.params.grasp import GraspParameters, RobotParameters
@@ -210,12 +213,12 @@ class GraspCell:
         return self.executor.state.phase in _LOOKING
 
 
-def make_planner(grasp: GraspParameters, robot: RobotParameters) -> GraspPlanner:
+def make_planner(grasp: GraspParameters, robot: RobotParameters) -> TaskPlanner:
     """A planner with the shipped robot description and the shipped scene around the robot."""
     margin = robot.limit_margin_rad
     arm = ArmModel.from_file(shared_file(URDF), robot.arm_joints, limit_margin=margin)
     around = load_scene(shared_file(SCENE), robot.base_frame, load_rig)
-    return GraspPlanner(arm, grasp, robot, around)
+    return TaskPlanner(GraspPlanner(arm, grasp, robot, around), grasp, robot)
 
 
 class SimulatedClock:
@@ -360,9 +363,9 @@ class PlanList:
     """A `PlanView` that keeps all plans."""
 
     def __init__(self) -> None:
-        self.shown: list[GraspPlan] = []
+        self.shown: list[Plan] = []
 
-    def show(self, plan: GraspPlan) -> None:
+    def show(self, plan: Plan) -> None:
         """Keeps a plan."""
         self.shown.append(plan)
 
@@ -377,7 +380,7 @@ class InProcessPlanner:
     """
 
     def __init__(
-        self, planner: GraspPlanner, clock: SimulatedClock, planning_s: float = PLANNING_S
+        self, planner: TaskPlanner, clock: SimulatedClock, planning_s: float = PLANNING_S
     ) -> None:
         self.planner = planner
         self._clock, self._planning_s = clock, planning_s
@@ -387,7 +390,7 @@ class InProcessPlanner:
     def submit(self, goal: Any, target: Any, start: Any, correction: bool) -> None:
         """Begins to plan; an earlier request is forgotten."""
         plan = (self.planner.correct if correction else self.planner.plan)(goal, target, start)
-        self._result = Planned(plan) if isinstance(plan, GraspPlan) else NotPlanned(plan)
+        self._result = NotPlanned(plan) if isinstance(plan, Refusal) else Planned(plan)
         self._due = self._clock.now() + self._planning_s / (3.0 if correction else 1.0)
 
     def poll(self) -> Planned | NotPlanned | None:

@@ -3,7 +3,10 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from s3k_ros.grasp.codes import GraspCode, Holding, KeypointStatus, Phase
+import pytest
+
+from s3k_ros.grasp.codes import GraspCode, Holding, KeypointStatus
+from s3k_ros.grasp.state import GraspState, PlaceState, ReleaseState
 
 ROOT = Path(__file__).parents[2]
 
@@ -23,9 +26,18 @@ def test_keypoint_statuses_equal_the_constants_of_the_message():
     assert message == {item.name: item.value for item in KeypointStatus}
 
 
-def test_phases_are_those_that_the_action_documents():
-    text = (ROOT / "action" / "GraspAtKeypoint.action").read_text()
-    assert "observe, approach, align, close, lift or verify" in text
-    assert [phase.value for phase in Phase][1:] == [
-        "observe", "approach", "align", "close", "lift", "verify",
-    ]  # fmt: skip
+@pytest.mark.parametrize(
+    ("action", "state", "phases"),
+    [
+        ("GraspAtKeypoint", GraspState, "observe, approach, align, close, lift or verify"),
+        ("PlaceAt", PlaceState, "observe, transfer, lower, release or retreat"),
+        ("Release", ReleaseState, "release or retreat"),
+    ],
+)
+def test_phases_are_those_that_the_actions_document(action, state, phases):
+    text = (ROOT / "action" / f"{action}.action").read_text()
+    assert text.count(phases) == 2  # of the result and of the feedback
+    spans = state.SPANS
+    assert [phase.value for phase in spans] == re.split(", | or ", phases)
+    ends = [0.0, *(end for _, end in spans.values())]
+    assert ends == [*(start for start, _ in spans.values()), 1.0]

@@ -136,13 +136,13 @@ def test_a_plan_that_comes_too_late_is_made_again():
     cell.planner.silent = True
     cell.keypoints.positions["right_front_paw"] = moved([0.03, 0.0, 0.0])
     cell.run(until=lambda executor: executor.state.planning)
-    late = executor._request
+    late = executor._driver.request
     for _ in range(25):
         cell.step()
     cell.planner.silent = False
     cell.planner.submit(*cell.planner.requests[-1])
     executor.tick()
-    assert executor._request is not late and executor._request.lead == 2 * late.lead
+    assert executor._driver.request is not late and executor._driver.request.lead == 2 * late.lead
     assert cell.run().code == GraspCode.SUCCESS
 
 

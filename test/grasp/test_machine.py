@@ -84,7 +84,7 @@ FAR = reading(POINT + np.array([0.03, 0.0, 0.0]))
 JUMP = reading(POINT + np.array([0.3, 0.0, 0.0]))
 MOVED = {"readings": seen(3, FAR.position)}
 JUMPED = {"readings": seen(3, JUMP.position)}
-FAULT = Fault(GraspCode.CONTACT_FORCE, "bump")
+FAULT = Fault(GraspCode.ROBOT_DISABLED, "off")
 NO_WAY = NotPlanned(Refusal(GraspCode.UNREACHABLE, "too far"))
 S, A, G, C, L, V = Phase.OBSERVE, Phase.APPROACH, Phase.ALIGN, Phase.CLOSE, Phase.LIFT, Phase.VERIFY
 TABLE = [
@@ -126,12 +126,12 @@ def test_step(phase, changes, event, after, commands):
 
 ENDS = [
     # state, changes, event -> code, commands before the arm stands still
-    (A, {}, FAULT, GraspCode.CONTACT_FORCE, [StopArm]),
-    (G, {}, FAULT, GraspCode.CONTACT_FORCE, [StopArm]),
-    (L, {}, FAULT, GraspCode.CONTACT_FORCE, [StopArm]),
-    (C, {}, FAULT, GraspCode.CONTACT_FORCE, [StopJaws]),
-    (V, {}, FAULT, GraspCode.CONTACT_FORCE, []),
-    (A, {"jaws": Jaws("open", busy=True)}, FAULT, GraspCode.CONTACT_FORCE, [StopArm, StopJaws]),
+    (A, {}, FAULT, GraspCode.ROBOT_DISABLED, [StopArm]),
+    (G, {}, FAULT, GraspCode.ROBOT_DISABLED, [StopArm]),
+    (L, {}, FAULT, GraspCode.ROBOT_DISABLED, [StopArm]),
+    (C, {}, FAULT, GraspCode.ROBOT_DISABLED, [StopJaws]),
+    (V, {}, FAULT, GraspCode.ROBOT_DISABLED, []),
+    (A, {"jaws": Jaws("open", busy=True)}, FAULT, GraspCode.ROBOT_DISABLED, [StopArm, StopJaws]),
     (A, {"planning": True}, NO_WAY, GraspCode.UNREACHABLE, [StopArm]),
     (A, {"last_good": NOW - 9.0}, Tick(), GraspCode.LOST, [StopArm]),
     (G, {"last_good": NOW - 9.0}, Tick(), GraspCode.LOST, [StopArm]),
@@ -206,7 +206,7 @@ def test_a_tick_right_after_the_stop_proves_no_rest():
 def test_the_first_reason_to_end_counts():
     stopping, _ = transition(state(Phase.LIFT), FAULT, NOW, PARAMS)
     again, commands = transition(stopping, Fault(GraspCode.CANCELED, "x"), NOW, PARAMS)
-    assert again.ending is not None and again.ending.code == GraspCode.CONTACT_FORCE
+    assert again.ending is not None and again.ending.code == GraspCode.ROBOT_DISABLED
     assert not commands
 
 

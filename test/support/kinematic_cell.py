@@ -10,9 +10,12 @@ from s3k_ros.grasp.codes import GraspCode, KeypointStatus
 from s3k_ros.grasp.events import ArmFinished, Fault, JawsFinished, NotPlanned, Planned
 from s3k_ros.grasp.executor import GraspExecutor, Ports
 from s3k_ros.grasp.gates import KeypointReading
+from s3k_ros.grasp.goal import Refusal
 from s3k_ros.grasp.kinematics import ArmModel
-from s3k_ros.grasp.planner import GraspPlan, GraspPlanner
+from s3k_ros.grasp.place_planner import Plan
+from s3k_ros.grasp.planner import GraspPlanner
 from s3k_ros.grasp.ports import JointReading, RobotReading, WrenchReading
+from s3k_ros.grasp.task_planner import TaskPlanner
 from s3k_ros.params.grasp import GraspParameters, RobotParameters
 
 URDF = Path(__file__).parents[2] / "config" / "robots" / "sawyer_2f85.urdf"
@@ -45,18 +48,18 @@ class Cell:
         self.wrench = FakeWrench(self)
         self.state = FakeRobotState(self)
         self.keypoints = FakeKeypoints(self)
-        self.shown: list[GraspPlan] = []
+        self.shown: list[Plan] = []
         self.executor: GraspExecutor | None = None
 
     def now(self) -> float:
         return self.time
 
-    def show(self, plan: GraspPlan) -> None:
+    def show(self, plan: Plan) -> None:
         self.shown.append(plan)
 
     def make_executor(self, **grasp: object) -> GraspExecutor:
         parameters = GraspParameters(**{"grasp_depth_m": 0.0, **grasp})
-        planner = DirectPlanner(GraspPlanner(sawyer(), parameters, self.robot))
+        planner = direct_planner(parameters, self.robot)
         self.planner = planner
         ports = Ports(
             self, self.arm, self.gripper, self.keypoints, self.joints, self.wrench, planner, self,
@@ -280,10 +283,15 @@ class FakeKeypoints:
             )
 
 
+def direct_planner(grasp: GraspParameters, robot: RobotParameters) -> DirectPlanner:
+    """A planner of all tasks that plans at once."""
+    return DirectPlanner(TaskPlanner(GraspPlanner(sawyer(), grasp, robot), grasp, robot))
+
+
 class DirectPlanner:
     """Plans at once; the answer comes at the next poll, or never."""
 
-    def __init__(self, planner: GraspPlanner) -> None:
+    def __init__(self, planner: TaskPlanner) -> None:
         self.planner = planner
         self.result = None
         self.requests: list = []
@@ -294,7 +302,7 @@ class DirectPlanner:
         if self.silent:
             return
         plan = (self.planner.correct if correction else self.planner.plan)(goal, target, start)
-        self.result = Planned(plan) if isinstance(plan, GraspPlan) else NotPlanned(plan)
+        self.result = NotPlanned(plan) if isinstance(plan, Refusal) else Planned(plan)
 
     def poll(self):
         result, self.result = self.result, None

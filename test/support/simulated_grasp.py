@@ -9,14 +9,14 @@ from s3k_ros.grasp.codes import GraspCode
 from s3k_ros.grasp.events import ArmFinished, Fault, JawsFinished
 from s3k_ros.grasp.executor import GraspExecutor, Ports
 from s3k_ros.grasp.jaws import joint_from_width, width_from_joint
-from s3k_ros.grasp.planner import GraspPlan, GraspPlanner
+from s3k_ros.grasp.place_planner import Plan
 from s3k_ros.grasp.ports import JointReading, WrenchReading
 from s3k_ros.params.grasp import GraspParameters, RobotParameters
 from s3k_ros.simulation.cell import ARM_JOINTS, TABLE_HEIGHT_M, build_cell
 from s3k_ros.simulation.scene import SETTLE_S, ToyScene
 from s3k_ros.simulation.simulator import Simulator
 from s3k_ros.simulation.trajectory_goal import GoalState, TrajectoryGoal, TrajectoryRefusedError
-from support.kinematic_cell import TICK_S, DirectPlanner, FakeKeypoints, sawyer
+from support.kinematic_cell import TICK_S, FakeKeypoints, direct_planner
 
 # As perception gives them: five sets a second with errors of some millimetres.
 KEYPOINT_PERIOD_S = 0.2
@@ -36,7 +36,7 @@ class SimulatedCell:
         self.bias: dict[str, np.ndarray] = {}
         self.arm, self.gripper = self, SimulatedGripper(self)
         self.handle = None
-        self.shown: list[GraspPlan] = []
+        self.shown: list[Plan] = []
         self.keypoints = FakeKeypoints(self)
         self.keypoints.names = tuple(self.scene.names)
         self.wrenches: list[WrenchReading] = []
@@ -87,7 +87,7 @@ class SimulatedCell:
     def recent(self):
         return tuple(self.wrenches[-40:])
 
-    def show(self, plan: GraspPlan) -> None:
+    def show(self, plan: Plan) -> None:
         self.shown.append(plan)
 
     # running
@@ -102,7 +102,7 @@ class SimulatedCell:
             self.keypoints.positions[name] = position + bias + self.rng.normal(0.0, 0.002, 3)
 
     def make_executor(self) -> GraspExecutor:
-        planner = DirectPlanner(GraspPlanner(sawyer(), self.grasp, self.robot))
+        planner = direct_planner(self.grasp, self.robot)
         ports = Ports(self, self, self.gripper, self.keypoints, self, self, planner, self)
         self.executor = GraspExecutor(ports, self.grasp, self.robot)
         return self.executor
