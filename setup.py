@@ -35,7 +35,7 @@ setup(
         )
     ],
     include_package_data=True,
-    package_data={"s3k_ros": ["py.typed", "**/*.j2"]},
+    package_data={"s3k_ros": ["py.typed", "**/*.j2", "**/*.css"]},
     install_requires=read("core.in"),
     extras_require={
         "cameras": read("cameras.in"),

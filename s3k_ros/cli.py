@@ -48,8 +48,18 @@ COMMANDS = (
     Command(
         ("dataset", "render"), "s3k_ros.simulation.dataset", "render a dataset in simulation", "sim"
     ),
+    Command(("grasp", "explain"), "s3k_ros.goal_logs.explain", "a goal's log as a page"),
+    Command(("grasp",), "s3k_ros.ros.grasp_command", "grasp at a keypoint and lift", "ros"),
+    Command(("place",), "s3k_ros.ros.place_command", "put down what is held", "ros"),
+    Command(("release",), "s3k_ros.ros.release_command", "open the jaws, draw back", "ros"),
     Command(
         ("record",), "s3k_ros.ros.recorder_command", "topics of the rig into an MCAP file", "ros"
+    ),
+    Command(
+        ("calibrate-wrench",),
+        "s3k_ros.ros.wrench_calibration",
+        "bias and tool gravity of the force sensor",
+        "ros",
     ),
     Command(
         ("object",),
@@ -148,6 +158,12 @@ COMMANDS = (
     Command(
         ("bench", "grasp"), "s3k_ros.bench.grasp", "grasps in the simulated cell, counted", "sim"
     ),
+    Command(
+        ("bench", "admittance"),
+        "s3k_ros.bench.admittance",
+        "contact forces of velocity admittance control",
+        "sim",
+    ),
     Command(("card",), "s3k_ros.training.model.card", "a model's card, in Markdown"),
     Command(("params",), "s3k_ros.params.table", "table of all parameters, in Markdown"),
 )
@@ -156,7 +172,7 @@ COMMANDS = (
 def main(arguments: list[str] | None = None) -> int:
     """Runs the command line and returns the exit code."""
     words = sys.argv[1:] if arguments is None else arguments
-    chosen = next((c for c in COMMANDS if tuple(words[: len(c.words)]) == c.words), None)
+    chosen = find(words)
     if chosen is None:
         return _no_command(words)
     parser = argparse.ArgumentParser(prog=" ".join(("s3k", *chosen.words)), description=chosen.help)
@@ -175,6 +191,12 @@ def main(arguments: list[str] | None = None) -> int:
     except S3kError as error:
         print(f"s3k: {error}", file=sys.stderr)
     return EXIT_ERROR
+
+
+def find(words: Sequence[str]) -> Command | None:
+    """The command that a line begins with: of `grasp` and `grasp explain` the longer one."""
+    fitting = [c for c in COMMANDS if tuple(words[: len(c.words)]) == c.words]
+    return max(fitting, key=lambda command: len(command.words), default=None)
 
 
 def _no_command(words: list[str]) -> int:

@@ -205,5 +205,6 @@ def test_commands_have_the_options_that_are_shown(page: Path) -> None:
     joined = page.read_text(encoding="utf-8").replace("\\\n", " ")
     for line in re.findall(r"^(?:\.venv/bin/)?s3k ((?!COMMAND).*)$", joined, re.MULTILINE):
         words = line.split()
-        [command] = [c for c in cli.COMMANDS if tuple(words[: len(c.words)]) == c.words]
+        command = cli.find(words)
+        assert command is not None, line
         assert {word for word in words if word.startswith("--")} <= options_of(command), line

@@ -2,49 +2,20 @@
 
 from __future__ import annotations
 
-import io
-import re
 from collections.abc import Sequence
 
 import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
 from s3k_ros.demo.measurement import ErrorSample
 from s3k_ros.demo.overlay import colour
 from s3k_ros.demo.recording import Array, Recording
-
-INK, FAINT = "#010203", "#040506"
-"""Stand-ins for the page's text and grid colours: CSS variables are written in their place."""
+from s3k_ros.goal_logs.drawing import INK, STYLE, new_figure, svg
 
 TCP_COLOUR = "#2384c6"
 PAW_COLOUR = "#d55e00"
-STYLE = {
-    "svg.fonttype": "none",
-    "svg.hashsalt": "s3k_ros",
-    "font.family": ["sans-serif"],
-    "font.sans-serif": ["DejaVu Sans"],
-    "font.size": 9,
-    "axes.edgecolor": FAINT,
-    "axes.labelcolor": INK,
-    "axes.titlecolor": INK,
-    "axes.titlesize": 9.5,
-    "axes.titlelocation": "left",
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "grid.color": FAINT,
-    "grid.linewidth": 0.6,
-    "text.color": INK,
-    "xtick.color": INK,
-    "ytick.color": INK,
-    "legend.frameon": False,
-    "legend.fontsize": 8.5,
-    "lines.linewidth": 1.6,
-}
 
 
 @mpl.rc_context(STYLE)
@@ -64,7 +35,7 @@ def error_distribution(samples: Sequence[ErrorSample]) -> str:
     axes.xaxis.set_major_formatter("{x:g}")
     axes.xaxis.set_minor_formatter("")
     _legend(axes)
-    return _svg(figure)
+    return svg(figure)
 
 
 @mpl.rc_context(STYLE)
@@ -81,7 +52,7 @@ def latency_histogram(latencies_ms: Sequence[float]) -> str:
     axes.set(xlabel="from exposure to keypoint message (ms of wall time)", ylabel="messages")
     axes.set_title("Latency")
     _legend(axes)
-    return _svg(figure)
+    return svg(figure)
 
 
 @mpl.rc_context(STYLE)
@@ -103,7 +74,7 @@ def paths(recording: Recording, keypoint: str) -> str:
     above.set(ylabel="y (m)", title="From above (dots: start)")
     side.set(ylabel="z (m)", title="From the side")
     figure.legend(*above.get_legend_handles_labels(), loc="outside lower center", ncols=3)
-    return _svg(figure)
+    return svg(figure)
 
 
 @mpl.rc_context(STYLE)
@@ -133,7 +104,7 @@ def timeline(recording: Recording, samples: Sequence[ErrorSample], keypoint: str
     for axes, columns in ((height, 2), (error, 3)):
         if axes.get_legend_handles_labels()[0]:
             axes.legend(loc="lower right", bbox_to_anchor=(1.0, 0.98), ncols=columns)
-    return _svg(figure)
+    return svg(figure)
 
 
 def keypoint_path(recording: Recording, name: str) -> Array:
@@ -191,8 +162,7 @@ def _names(samples: Sequence[ErrorSample]) -> list[str]:
 
 
 def _figure(width: float, height: float, count: int, rows: bool = False) -> tuple[Figure, list]:
-    figure = Figure(figsize=(width, height), layout="constrained")
-    FigureCanvasSVG(figure)
+    figure = new_figure(width, height)
     shape = (count, 1) if rows else (1, count)
     grid = figure.subplots(*shape, squeeze=False, sharex=rows)
     return figure, list(grid.ravel())
@@ -201,15 +171,3 @@ def _figure(width: float, height: float, count: int, rows: bool = False) -> tupl
 def _legend(axes: Axes) -> None:
     if axes.get_legend_handles_labels()[0]:
         axes.legend(loc="best")
-
-
-def _svg(figure: Figure) -> str:
-    """Writes a figure as an SVG element without metadata and with the page's colours."""
-    nothing = {"Creator": None, "Date": None, "Format": None, "Type": None}
-    buffer = io.StringIO()
-    figure.savefig(buffer, format="svg", transparent=True, metadata=nothing)
-    text = buffer.getvalue()
-    text = re.sub(r"<metadata>.*?</metadata>", "", text[text.index("<svg") :], flags=re.S)
-    text = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", text, count=1)
-    text = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", text, count=1)
-    return text.replace(INK, "currentColor").replace(FAINT, "var(--grid)")

@@ -17,6 +17,7 @@ from s3k_ros.demo.measurement import ErrorSample, error_samples, latencies_ms
 from s3k_ros.demo.overlay import bgr, colour, crop_around, decode, draw_view, encode
 from s3k_ros.demo.recording import Recording, View
 from s3k_ros.demo.trial import Trial
+from s3k_ros.goal_logs.drawing import style_sheet
 
 DETAILED_TRIALS = 12
 """Trials shown in full: more would make the page too big to open with ease."""
@@ -79,6 +80,7 @@ def render(
     ]
     names = list(report["keypoints"])
     return _template().render(
+        css=style_sheet(),
         report=report,
         trials=trials,
         sections=sections,
