@@ -60,7 +60,7 @@ class SampledWays:
         self,
         arm: ArmModel,
         weight: Array,
-        check_step_m: float = 0.04,
+        check_step_m: float = 0.02,
         max_edges: int = 1500,
         time_limit_s: float = 2.0,
     ) -> None:
@@ -94,7 +94,7 @@ class SampledWays:
 # Longest edge of the trees, rad over all joints: half a turn of one joint at the most.
 _RANGE_RAD = 1.0
 _SEED = 1
-_SHORTCUTS = 60
+_SHORTCUTS = 30
 
 
 class _Edges:

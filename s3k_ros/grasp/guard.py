@@ -79,6 +79,14 @@ class Guard:
             return wide
         return dataclasses.replace(wide, margin_m=0.0)
 
+    def wider(self, terms: Terms, *ends: Array) -> Terms:
+        """More room than a move needs, for the search of its way: what lies between two checks of
+        that keeps the terms themselves. As they are where an end (n,) rad does not allow it.
+        """
+        wide = dataclasses.replace(terms, margin_m=terms.margin_m + self.step / 2)
+        touching = self._collision.first_collision(np.stack(ends), wide)
+        return wide if touching is None else terms
+
     def straight(self, joints: Array, hand: Hand) -> Terms:
         """The terms of a straight way from or to a posture (n,) rad, close to things on purpose."""
         margin = self._grasp.obstacle_margin_m

@@ -90,7 +90,7 @@ class MotionPlanner:
         self._guard = Guard(arm, collision, grasp)
         self._search = PostureSearch(arm, collision, home, robot.singularity_margin)
         self.free_space = free_space or SampledWays(
-            arm, self._guard.weight, time_limit_s=grasp.free_space_time_s
+            arm, self._guard.weight, self._guard.step, time_limit_s=grasp.free_space_time_s
         )
         acceleration, jerk = np.array(robot.max_acceleration), np.array(robot.max_jerk)
         limits = JointLimits(arm.lower, arm.upper, arm.velocity, acceleration, jerk)
@@ -260,8 +260,9 @@ class MotionPlanner:
         self, start: Array, goal: Array, terms: Terms, refusal: Refusal
     ) -> JointTrajectory | Refusal:
         """By the planner of free space, whatever that is; its way is timed and checked here."""
+        wide = self._guard.wider(terms, start, goal)
         way = self.free_space.path(
-            start, goal, terms.hand, lambda path: self._guard.free(path, terms, start)
+            start, goal, terms.hand, lambda path: self._guard.free(path, wide, start)
         )
         if isinstance(way, Refusal):
             return dataclasses.replace(way, message=f"{refusal.message}; {way.message}")
