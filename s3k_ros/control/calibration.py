@@ -11,7 +11,6 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial.transform import Rotation
 
 from s3k_ros.control.wrench import ToolLoad
 from s3k_ros.errors import DataError
@@ -74,16 +73,14 @@ def fit(readings: Sequence[Reading], gravity: Array) -> Fit:
     if not all(np.isfinite(reading.wrench).all() for reading in readings):
         raise DataError("a reading is not finite")
     strength = float(np.linalg.norm(gravity))
-    downs = [reading.base_from_sensor.T @ gravity / strength for reading in readings]
+    downs = _downs([reading.base_from_sensor for reading in readings], gravity)
     forces = np.array([reading.wrench[:3] for reading in readings])
     torques = np.array([reading.wrench[3:] for reading in readings])
-    # Weight instead of mass, so that all columns are of one size.
-    force_matrix = np.concatenate([np.column_stack([np.eye(3), down]) for down in downs])
-    torque_matrix = np.concatenate([np.column_stack([np.eye(3), -_cross(down)]) for down in downs])
-    condition = max(float(np.linalg.cond(force_matrix)), float(np.linalg.cond(torque_matrix)))
-    if condition > LARGEST_CONDITION:
+    force_matrix, torque_matrix = _matrices(downs)
+    found = condition([reading.base_from_sensor for reading in readings], gravity)
+    if found > LARGEST_CONDITION:
         raise DataError(
-            f"the postures are too alike: condition {condition:.3g}, allowed "
+            f"the postures are too alike: condition {found:.3g}, allowed "
             f"{LARGEST_CONDITION:g}; tilt the tool further, to several sides"
         )
     force_solution, force_rms, force_errors = _solve(force_matrix, forces.ravel())
@@ -97,16 +94,27 @@ def fit(readings: Sequence[Reading], gravity: Array) -> Fit:
         gravity=gravity,
     )
     return Fit(
-        load, condition, force_rms, torque_rms, float(force_errors[3] / strength),
+        load, found, force_rms, torque_rms, float(force_errors[3] / strength),
         float(torque_errors[3:].max() / force_solution[3]),
     )  # fmt: skip
 
 
-def tilts(degrees: float, count: int) -> list[Array]:
-    """Rotations (3, 3) that tilt a tool about axes across its z, in ``count`` directions."""
-    angles = np.arange(count) * (2.0 * np.pi / count)
-    axes = np.column_stack([np.cos(angles), np.sin(angles), np.zeros(count)])
-    return [Rotation.from_rotvec(np.radians(degrees) * axis).as_matrix() for axis in axes]
+def condition(rotations: Sequence[Array], gravity: Array) -> float:
+    """Of the least squares for readings at these rotations (3, 3), with gravity counted as 1."""
+    matrices = _matrices(_downs(rotations, gravity))
+    return max(float(np.linalg.cond(matrix)) for matrix in matrices)
+
+
+def _downs(rotations: Sequence[Array], gravity: Array) -> list[Array]:
+    down = gravity / np.linalg.norm(gravity)
+    return [rotation.T @ down for rotation in rotations]
+
+
+def _matrices(downs: Sequence[Array]) -> tuple[Array, Array]:
+    """Of the forces and of the torques. For weight, not mass, so that all columns are of a size."""
+    forces = [np.column_stack([np.eye(3), down]) for down in downs]
+    torques = [np.column_stack([np.eye(3), -_cross(down)]) for down in downs]
+    return np.concatenate(forces), np.concatenate(torques)
 
 
 def _solve(matrix: Array, values: Array) -> tuple[Array, float, Array]:

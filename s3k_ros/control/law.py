@@ -98,7 +98,6 @@ class AdmittanceLaw:
         most = self._params.push_force_n / self._params.damping_n_s_m
         return velocity + away * (closing - most) if closing > most else velocity
 
-
     def _arrested(self, velocity: Array, force: Array) -> Array:
         """Takes from a velocity (3,) what still presses against a force (3,) that has come.
 
