@@ -7,9 +7,11 @@ import pytest
 from ament_index_python.packages import get_package_share_directory
 from control_msgs.action import FollowJointTrajectory, ParallelGripperCommand
 from control_msgs.msg import JointComponentTolerance
+from moveit_msgs.msg import Constraints, JointConstraint, MoveItErrorCodes
+from moveit_msgs.srv import GetMotionPlan
 
-# Computed by rosidl from the definitions of control_msgs and geometry2, branch jazzy. An action's
-# hash covers its goal, result, feedback and all that they hold.
+# Computed by rosidl from the definitions of control_msgs and geometry2, branch jazzy, moveit_msgs
+# 2.6.0 (Jazzy's) and object_recognition_msgs, branch ros2. A hash covers all that a type holds.
 HASHES = {
     "control_msgs/action/FollowJointTrajectory": (
         "RIHS01_738ebcb7a2d7cfa42f9f1001cc99ce3a4383d1cfe508015d9be8485e4b1c66f6"
@@ -28,6 +30,18 @@ HASHES = {
     ),
     "control_msgs/msg/JointTolerance": (
         "RIHS01_c254f9cece0f3b733017b6990fd46d1326e25242d6b8844398c97d9a88e7d648"
+    ),
+    "moveit_msgs/msg/MoveItErrorCodes": (
+        "RIHS01_dcda8a9950cf6dd6ac221c2c0d2509f52f136afa0403dd19beacdf07e83e4a07"
+    ),
+    "moveit_msgs/msg/RobotState": (
+        "RIHS01_7c516dc15713e545cb2836c5ca745fbdcfcc10de4855a41c83e6b4bf1afc3f83"
+    ),
+    "moveit_msgs/srv/GetMotionPlan": (
+        "RIHS01_0e118e1d8d53d5fea8eea309fc06a58239fa0e617864127e7de8399ab7335b27"
+    ),
+    "object_recognition_msgs/msg/ObjectType": (
+        "RIHS01_5eb3ee3976403366d7c50d7dbee8bec96b3bced1e752674a7194a35841632134"
     ),
     "tf2_msgs/msg/TFMessage": (
         "RIHS01_e369d0f05a23ae52508854b66f6aa0437f3449d652e8cbf22d5abe85d020f087"
@@ -61,6 +75,23 @@ def test_component_tolerance_names_its_components():
     kind = JointComponentTolerance
     values = [kind.X_AXIS, kind.Y_AXIS, kind.Z_AXIS, kind.TRANSLATION, kind.ROTATION]
     assert values == [1, 2, 3, 4, 5]
+
+
+def test_moveit_names_its_error_codes():
+    code = MoveItErrorCodes
+    values = [code.SUCCESS, code.FAILURE, code.PLANNING_FAILED, code.TIMED_OUT]
+    assert values == [1, 99999, -1, -6]
+    assert [code.START_STATE_IN_COLLISION, code.GOAL_IN_COLLISION] == [-10, -12]
+    assert code.INVALID_GROUP_NAME == -15
+
+
+def test_a_motion_plan_request_holds_start_and_goal():
+    request = GetMotionPlan.Request().motion_plan_request
+    assert not request.start_state.is_diff
+    request.goal_constraints = [Constraints(joint_constraints=[JointConstraint(position=1.0)])]
+    assert request.goal_constraints[0].joint_constraints[0].position == 1.0
+    answer = GetMotionPlan.Response().motion_plan_response
+    assert answer.trajectory.joint_trajectory.points == [] and answer.error_code.val == 0
 
 
 def test_parallel_gripper_result_tells_stall_and_state():
