@@ -27,6 +27,7 @@ import itertools
 import os
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Unpack
 
@@ -37,7 +38,7 @@ from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
 from s3k_ros.action import GraspAtKeypoint, PlaceAt, Release
-from s3k_ros.errors import DeviceUnavailableError
+from s3k_ros.errors import ConfigurationError, DeviceUnavailableError
 from s3k_ros.grasp.codes import GraspCode, Holding, KeypointStatus
 from s3k_ros.msg import Keypoint3DArray
 from s3k_ros.ros import client_messages as messages
@@ -54,6 +55,7 @@ from s3k_ros.ros.client_messages import (
 )
 from s3k_ros.ros.goal_call import GoalCall
 from s3k_ros.ros.waiting import BackgroundLoop, ForegroundLoop, Loop, LoopEndedError
+from s3k_ros.srv import LoadModel
 
 __all__ = [
     "Cell", "GraspCode", "GraspOptions", "Holding", "Keypoint", "KeypointStatus", "NoAnswerError",
@@ -343,6 +345,42 @@ class Cell:
                 f"perception run, with images, {self._where()}?"
             )
         return messages.keypoints_from_message(self._newest)
+
+    def load_model(self, path: str | Path, timeout_s: float = 120.0) -> str:
+        """Lets the perception look for another object, and waits until it does.
+
+        Args:
+            path: of the model file on the perception's machine; a relative one may start at the
+                package's share folder.
+            timeout_s: wall time for all.
+
+        Returns:
+            The model's name in messages.
+
+        Raises:
+            ConfigurationError: the file is refused; the old model goes on.
+            NoServerError, NoAnswerError: no perception, or no keypoints of the new model in time.
+        """
+        end = time.monotonic() + timeout_s
+        client = self._loop.ask(lambda: self._node.create_client(LoadModel, "load_model"))
+        try:
+            if not self.wait(client.service_is_ready, self.timeout_s):
+                raise NoServerError(
+                    f"no service {self._topic('load_model')} within {self.timeout_s:g} s: does the "
+                    f"perception run, {self._where()}?"
+                )
+            request = LoadModel.Request(path=str(path))
+            future = self._loop.ask(lambda: client.call_async(request))
+            if not self.wait(future.done, end - time.monotonic()):
+                raise NoAnswerError(f"load_model: no answer within {timeout_s:g} s")
+        finally:
+            self._loop.ask(lambda: self._node.destroy_client(client))
+        reply = future.result()
+        if not reply.success:
+            raise ConfigurationError(f"{path} is refused: {reply.message}")
+        while self._newest is None or self._newest.model != reply.model:
+            self.keypoints(max(end - time.monotonic(), 0.0))
+        return str(reply.model)
 
     # -- around them ---------------------------------------------------------------------------
 

@@ -12,11 +12,12 @@ import re
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from s3k_ros.goal_logs.folder import LogFolder
 from s3k_ros.goal_logs.log_writer import GoalLogWriter
 from s3k_ros.grasp.events import Outcome
+from s3k_ros.grasp.goal import Goal
 from s3k_ros.params.grasp import RobotParameters
 
 # Entries that may wait: a minute of all inputs. More than that means a disk that hangs.
@@ -86,7 +87,7 @@ class GoalJournal:
                 self._try(GoalLogWriter.flush)
 
     def _take(self, stamp: float, entry: object) -> None:
-        if type(entry).__name__.endswith("Goal"):
+        if isinstance(entry, get_args(Goal)):
             self._finish()
             self._begin(entry)
         self._try(lambda writer: writer.write(stamp, entry))
