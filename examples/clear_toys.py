@@ -28,11 +28,13 @@ class Toy:
         object_id: as the model says.
         model: its file, as in the package's share folder.
         grips: keypoint and toward, the best first.
+        offset: m, base frame, from the keypoint to where the fingers go.
     """
 
     object_id: str
     model: str
     grips: tuple[tuple[str, str], ...]
+    offset: tuple[float, float, float] = (0.0, 0.0, 0.0)
 
 
 TOYS = (
@@ -42,7 +44,7 @@ TOYS = (
         (("right_front_paw", "body"), ("left_front_paw", "body"), ("tail", "body")),
     ),
     Toy("box", "models/cell_box.onnx", (("corner_a", "corner_b"), ("corner_b", "corner_a"))),
-    Toy("boot", "models/cell_boot.onnx", (("tongue", "heel"), ("heel", "toe"))),
+    Toy("toy_boot", "models/cell_boot.onnx", (("tongue", "heel"),), offset=(0.0, 0.0, -0.02)),
 )
 # Base frame, m: over the middle of the bin's floor. The toy hangs below the fingers, so the hand
 # goes down until it touches, and no further than this.
@@ -97,7 +99,9 @@ def grip(cell: Cell, toy: Toy, number: int) -> bool:
         print(f"{toy.object_id}: grasping at {keypoint}")
         result = told(
             toy,
-            cell.grasp(keypoint, toward, object_id=toy.object_id, on_progress=Phases()),
+            cell.grasp(
+                keypoint, toward, object_id=toy.object_id, offset=toy.offset, on_progress=Phases()
+            ),
         )
         if result.held:
             return True

@@ -41,7 +41,7 @@ class Told:
     def load_model(self, path):
         self.calls.append(("model", Path(path).stem))
 
-    def grasp(self, keypoint, toward, *, object_id, on_progress):
+    def grasp(self, keypoint, toward, *, object_id, offset, on_progress):
         self.calls.append(("grasp", object_id, keypoint))
         return self.grasps.pop(0) if self.grasps else HELD
 
