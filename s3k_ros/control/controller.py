@@ -81,6 +81,7 @@ class AdmittanceController:
         refused: why the last command was refused; empty when it was not.
         trouble: why the arm stands although it is on; empty when it does not.
         load: as given, changed by `zero`.
+        arm: as given.
         misses: cycles in which the mapper found nothing.
     """
 
@@ -100,7 +101,7 @@ class AdmittanceController:
         self.misses = 0
         self.state = State.OFF
         self._params = params
-        self._arm, self._mapper = arm, mapper
+        self.arm, self._mapper = arm, mapper
         self._period = period_s
         self._change = np.resize(np.array(params.joint_acceleration), arm.size) * period_s
         self._law = AdmittanceLaw(params, period_s)
@@ -126,7 +127,7 @@ class AdmittanceController:
         """
         self._command, self.refused = None, ""
         try:
-            if frame and not self._arm.has_frame(frame):
+            if frame and not self.arm.has_frame(frame):
                 raise DataError(f"the command is in frame {frame!r}, which the robot has not")
             self._command = _Heard(admitted(twist, self._params), now, frame)
         except DataError as error:
@@ -135,7 +136,7 @@ class AdmittanceController:
 
     def hear_joints(self, position: Array, now: float) -> bool:
         """Takes joint positions (n,) rad; False when they are none."""
-        fit = position.shape == (self._arm.size,) and bool(np.isfinite(position).all())
+        fit = position.shape == (self.arm.size,) and bool(np.isfinite(position).all())
         if fit:
             self._joints = _Heard(position, now)
         return fit
@@ -161,7 +162,7 @@ class AdmittanceController:
             assert self._joints is not None
             self._command = None
             self._law.reset()
-            self._velocity = np.zeros(self._arm.size)
+            self._velocity = np.zeros(self.arm.size)
             self._posture = self._joints.value
             self.state, self.reason, self.trouble = State.ON, "", ""
         return ""
@@ -186,7 +187,7 @@ class AdmittanceController:
             return f"only {len(self._recent)} of {_ZERO_SAMPLES} wrenches have come yet"
         self._place()
         mean = np.mean(self._recent, axis=0)
-        self.load = self.load.zeroed(self.load.external(mean, self._arm.base_from_sensor))
+        self.load = self.load.zeroed(self.load.external(mean, self.arm.base_from_sensor))
         return ""
 
     # -- cycle ---------------------------------------------------------------------------------
@@ -203,7 +204,7 @@ class AdmittanceController:
         else:
             assert external is not None
             self._move(now, external)
-        twist = self._arm.jacobian @ self._velocity
+        twist = self.arm.jacobian @ self._velocity
         return Output(self.state, self._velocity, twist, external)
 
     def _judge(self, now: float, external: Array | None) -> None:
@@ -221,7 +222,7 @@ class AdmittanceController:
                 self.state = State.OFF
 
     def _move(self, now: float, external: Array) -> None:
-        arm = self._arm
+        arm = self.arm
         wrench = rotated(at_point(external, self._lever()), arm.base_from_sensor)
         twist = self._law.step(self._desired(now), wrench)
         twist = np.concatenate([self._workspace.led(twist[:3], arm.tool_point), twist[3:]])
@@ -241,7 +242,7 @@ class AdmittanceController:
             return np.zeros(6)
         if not command.frame:
             return command.value
-        return rotated(command.value, self._arm.base_from(command.frame))
+        return rotated(command.value, self.arm.base_from(command.frame))
 
     def _kept(self, velocity: Array) -> Array:
         """Joint velocities (n,) that do not pass a limit of position within the period."""
@@ -255,15 +256,15 @@ class AdmittanceController:
         if self._wrench is None or self._joints is None:
             return None
         self._place()
-        return self.load.external(self._wrench.value, self._arm.base_from_sensor)
+        return self.load.external(self._wrench.value, self.arm.base_from_sensor)
 
     def _place(self) -> None:
         assert self._joints is not None
-        self._arm.place(self._joints.value)
+        self.arm.place(self._joints.value)
 
     def _lever(self) -> Array:
         """(3,) m from sensor to tool point, in the sensor's axes."""
-        return self._arm.base_from_sensor.T @ self._arm.sensor_to_tool
+        return self.arm.base_from_sensor.T @ self.arm.sensor_to_tool
 
     def _stale(self, now: float) -> str:
         inputs = (

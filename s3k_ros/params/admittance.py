@@ -35,7 +35,11 @@ class AdmittanceParameters(Parameters):
         0.5, "The same for torques about the tool point.", unit="N m", low=0.0, high=10.0
     )
     filter_hz: float = param(
-        15.0, "Cut-off of the wrench's first-order low pass; the brake at contact does without.", unit="Hz", low=1.0, high=100.0
+        15.0,
+        "Cut-off of the wrench's first-order low pass; the brake at contact does without.",
+        unit="Hz",
+        low=1.0,
+        high=100.0,
     )
     push_force_n: float = param(
         20.0, "With this force, beside the dead band, a command presses at most, however fast.",
@@ -61,7 +65,7 @@ class AdmittanceParameters(Parameters):
         0.5, "Angular speed of the tool; as above.", unit="rad/s", low=0.01, high=3.0
     )
     linear_acceleration_m_s2: float = param(
-        0.5, "Rate at which commands are followed; yielding to contact is faster.",
+        1.0, "Rate at which commands are followed; yielding to contact is faster.",
         unit="m/s^2", low=0.05, high=10.0,
     )  # fmt: skip
     angular_acceleration_rad_s2: float = param(
