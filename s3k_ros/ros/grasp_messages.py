@@ -1,140 +1,146 @@
-"""GraspAtKeypoint's goal, feedback and result, and a grasp plan as markers."""
+"""Goals, feedback and results of the actions GraspAtKeypoint, PlaceAt and Release."""
 
 from __future__ import annotations
 
-import numpy as np
-from geometry_msgs.msg import Point, PoseStamped, Vector3
-from numpy.typing import NDArray
-from std_msgs.msg import ColorRGBA, Header
-from visualization_msgs.msg import Marker, MarkerArray
+from collections.abc import Mapping
+from typing import Any
 
-from s3k_ros.action import GraspAtKeypoint
+from geometry_msgs.msg import PoseStamped, Quaternion, Vector3Stamped
+from std_msgs.msg import Header
+
+from s3k_ros.action import GraspAtKeypoint, PlaceAt, Release
 from s3k_ros.geometry.se3 import Transform
+from s3k_ros.grasp.codes import Phase
 from s3k_ros.grasp.events import Outcome
-from s3k_ros.grasp.goal import GraspGoal
-from s3k_ros.grasp.planner import GraspPlan
-from s3k_ros.grasp.state import GraspState
+from s3k_ros.grasp.goal import Goal, GraspGoal, PlaceGoal, ReleaseGoal, Vector
+from s3k_ros.grasp.goal import Quaternion as Orientation
+from s3k_ros.grasp.state import TaskState, WatchingState
 from s3k_ros.msg import Keypoint3D
-from s3k_ros.ros.conversions import transform_to_message
+from s3k_ros.ros.plan_markers import pose_stamped
 
-Array = NDArray[np.float64]
-
-# Sizes of the drawn hand, m: fingers as of a 2F-85, seen beside its open jaws.
-_FINGER_SIZE_M = (0.022, 0.012, 0.045)
-_PATH_WIDTH_M = 0.004
-_ARROW_M = (0.01, 0.02, 0.02)
-_COLOURS = {
-    "path": (0.1, 0.6, 1.0, 0.9),
-    "pregrasp": (1.0, 0.8, 0.1, 0.4),
-    "grasp": (0.1, 0.9, 0.2, 0.7),
-    "lifted": (0.7, 0.3, 1.0, 0.4),
-}
+ACTIONS = {"grasp_at_keypoint": GraspAtKeypoint, "place_at": PlaceAt, "release": Release}
+"""The action types by name."""
 
 
-def goal_from_message(
-    goal: GraspAtKeypoint.Goal, base_from_frame: Transform | None = None
-) -> GraspGoal:
+def first_phase(action: type) -> Phase:
+    """The phase in which a goal of an action is refused."""
+    return Phase.RELEASE if action is Release else Phase.OBSERVE
+
+
+def frames(request: Any, base_frame: str) -> dict[str, str]:
+    """Name of the frame for each field of a goal that is not in the base frame, and counts."""
+    stamped: dict[str, str] = {}
+    if isinstance(request, GraspAtKeypoint.Goal | PlaceAt.Goal):
+        v = request.approach.vector
+        if (v.x, v.y, v.z) != (0.0, 0.0, 0.0):
+            stamped["approach"] = request.approach.header.frame_id
+    if isinstance(request, PlaceAt.Goal) and (request.use_orientation or not request.keypoint):
+        stamped["pose"] = request.pose.header.frame_id
+    return {field: name for field, name in stamped.items() if name not in ("", base_frame)}
+
+
+def goal_from_message(request: Any, base_from: Mapping[str, Transform] | None = None) -> Goal:
     """The library's goal.
 
     Args:
-        goal: the message.
-        base_from_frame: pose of the frame of ``goal.approach``; None when it is the base frame.
+        request: a goal of any of the actions.
+        base_from: pose of the frame of each field that `frames` names.
     """
-    v = goal.approach.vector
-    approach = np.array([v.x, v.y, v.z])
-    if base_from_frame is not None:
-        approach = base_from_frame.rotate(approach)
-    x, y, z = (float(value) for value in approach)
-    return GraspGoal(
-        object_id=goal.object_id,
-        keypoint=goal.keypoint,
-        toward_keypoint=goal.toward_keypoint,
-        approach=(x, y, z),
-        offset=(goal.offset.x, goal.offset.y, goal.offset.z),
-        approach_distance_m=goal.approach_distance,
-        lift_height_m=goal.lift_height,
-        opening_width_m=goal.opening_width,
-        grip_force_n=goal.grip_force,
-        contact_force_limit_n=goal.contact_force_limit,
-        min_confidence=float(goal.min_confidence),
-        dry_run=goal.dry_run,
+    base_from = base_from or {}
+    if isinstance(request, GraspAtKeypoint.Goal):
+        return GraspGoal(
+            object_id=request.object_id,
+            keypoint=request.keypoint,
+            toward_keypoint=request.toward_keypoint,
+            approach=_direction(request.approach, base_from.get("approach")),
+            offset=(request.offset.x, request.offset.y, request.offset.z),
+            approach_distance_m=request.approach_distance,
+            lift_height_m=request.lift_height,
+            opening_width_m=request.opening_width,
+            grip_force_n=request.grip_force,
+            contact_force_limit_n=request.contact_force_limit,
+            min_confidence=float(request.min_confidence),
+            dry_run=request.dry_run,
+        )
+    if isinstance(request, PlaceAt.Goal):
+        position, orientation = _pose(request.pose, base_from.get("pose"))
+        return PlaceGoal(
+            object_id=request.object_id,
+            keypoint=request.keypoint,
+            toward_keypoint=request.toward_keypoint,
+            position=position,
+            orientation=orientation if request.use_orientation else None,
+            approach=_direction(request.approach, base_from.get("approach")),
+            offset=(request.offset.x, request.offset.y, request.offset.z),
+            approach_distance_m=request.approach_distance,
+            retreat_distance_m=request.retreat_distance,
+            release_width_m=request.release_width,
+            until_contact=request.until_contact,
+            contact_force_limit_n=request.contact_force_limit,
+            min_confidence=float(request.min_confidence),
+            dry_run=request.dry_run,
+        )
+    return ReleaseGoal(
+        release_width_m=request.release_width,
+        retreat_distance_m=request.retreat_distance,
+        contact_force_limit_n=request.contact_force_limit,
     )
 
 
-def result_to_message(outcome: Outcome, header: Header) -> GraspAtKeypoint.Result:
-    """The action's result; ``header`` has the base frame."""
-    result = GraspAtKeypoint.Result(
+def result_to_message(action: type, outcome: Outcome, header: Header) -> Any:
+    """The result of an action; ``header`` has the base frame."""
+    result = action.Result(  # type: ignore[attr-defined]
         code=int(outcome.code),
         message=outcome.message,
         phase=str(outcome.phase),
         width=float(outcome.width),
         holding=int(outcome.holding),
     )
-    if outcome.grasp_pose is not None:
+    if outcome.grasp_pose is not None and action is GraspAtKeypoint:
         result.grasp_pose = pose_stamped(outcome.grasp_pose, header)
+    if outcome.grasp_pose is not None and action is PlaceAt:
+        result.place_pose = pose_stamped(outcome.grasp_pose, header)
     if outcome.keypoint is not None and isinstance(outcome.keypoint.source, Keypoint3D):
         result.keypoint = outcome.keypoint.source
     return result
 
 
-def feedback_to_message(state: GraspState, fraction: float) -> GraspAtKeypoint.Feedback:
-    """The action's feedback."""
-    feedback = GraspAtKeypoint.Feedback(phase=str(state.phase), progress=float(fraction))
-    if state.keypoint is not None and isinstance(state.keypoint.source, Keypoint3D):
-        feedback.keypoint = state.keypoint.source
+def feedback_to_message(action: type, state: TaskState, fraction: float) -> Any:
+    """The feedback of an action."""
+    feedback = action.Feedback(  # type: ignore[attr-defined]
+        phase=str(state.phase), progress=float(fraction)
+    )
+    if isinstance(state, WatchingState) and state.keypoint is not None:
+        source = state.keypoint.source
+        if isinstance(source, Keypoint3D):
+            feedback.keypoint = source
     return feedback
 
 
-def pose_stamped(base_from_tcp: Transform, header: Header) -> PoseStamped:
-    """A pose in the base frame."""
-    message = PoseStamped(header=header)
-    transform = transform_to_message(base_from_tcp)
-    t = transform.translation
-    message.pose.position = Point(x=t.x, y=t.y, z=t.z)
-    message.pose.orientation = transform.rotation
-    return message
+def _direction(stamped: Vector3Stamped, base_from_frame: Transform | None) -> Vector:
+    v = (stamped.vector.x, stamped.vector.y, stamped.vector.z)
+    if base_from_frame is None:
+        return v
+    x, y, z = base_from_frame.rotate(v).tolist()
+    return x, y, z
 
 
-def plan_markers(plan: GraspPlan, opening: float, header: Header) -> MarkerArray:
-    """A plan for people: the tool's path, the way in, and the fingers at its three poses.
-
-    Args:
-        plan: the plan.
-        opening: m between the open jaws.
-        header: base frame and time.
-    """
-    path = _marker(header, "path", 0, Marker.LINE_STRIP)
-    path.points = [_point(p) for p in plan.tcp_path]
-    path.scale = Vector3(x=_PATH_WIDTH_M)
-    arrow = _marker(header, "grasp", 10, Marker.ARROW)
-    arrow.points = [_point(plan.pregrasp.translation), _point(plan.grasp.translation)]
-    arrow.scale = Vector3(**dict(zip("xyz", _ARROW_M, strict=True)))
-    clear = Marker(header=header, action=Marker.DELETEALL)
-    poses = {"pregrasp": plan.pregrasp, "grasp": plan.grasp, "lifted": plan.lifted}
-    fingers = [
-        _finger(header, name, index, pose, side * (opening + _FINGER_SIZE_M[1]) / 2)
-        for name, pose in poses.items()
-        for index, side in enumerate((-1.0, 1.0))
-    ]
-    return MarkerArray(markers=[clear, path, arrow, *fingers])
+def _pose(stamped: PoseStamped, base_from_frame: Transform | None) -> tuple[Vector, Orientation]:
+    """Position and quaternion in the base frame; the quaternion keeps its norm, good or bad."""
+    p, q = stamped.pose.position, stamped.pose.orientation
+    position, orientation = (p.x, p.y, p.z), (q.x, q.y, q.z, q.w)
+    if base_from_frame is None:
+        return position, orientation
+    x, y, z = (base_from_frame.rotate(position) + base_from_frame.translation).tolist()
+    bx, by, bz, bw = base_from_frame.quaternion.tolist()
+    return (x, y, z), _times(Quaternion(x=bx, y=by, z=bz, w=bw), q)
 
 
-def _finger(header: Header, name: str, index: int, pose: Transform, y: float) -> Marker:
-    marker = _marker(header, name, index, Marker.CUBE)
-    centre = Transform(np.eye(3), np.array([0.0, y, -_FINGER_SIZE_M[2] / 2]))
-    marker.pose = pose_stamped(pose @ centre, header).pose
-    marker.scale = Vector3(**dict(zip("xyz", _FINGER_SIZE_M, strict=True)))
-    return marker
-
-
-def _marker(header: Header, name: str, index: int, kind: int) -> Marker:
-    r, g, b, a = _COLOURS[name]
-    marker = Marker(header=header, ns=f"grasp_plan/{name}", id=index, type=kind, action=Marker.ADD)
-    marker.color = ColorRGBA(r=r, g=g, b=b, a=a)
-    marker.pose.orientation.w = 1.0
-    return marker
-
-
-def _point(values: Array) -> Point:
-    x, y, z = (float(value) for value in values)
-    return Point(x=x, y=y, z=z)
+def _times(a: Quaternion, b: Quaternion) -> Orientation:
+    """The Hamilton product."""
+    return (
+        a.w * b.x + a.x * b.w + a.y * b.z - a.z * b.y,
+        a.w * b.y - a.x * b.z + a.y * b.w + a.z * b.x,
+        a.w * b.z + a.x * b.y - a.y * b.x + a.z * b.w,
+        a.w * b.w - a.x * b.x - a.y * b.y - a.z * b.z,
+    )
