@@ -95,6 +95,11 @@ class Ros1Action:
         }
 
     @property
+    def goals(self) -> tuple[RemoteGoal, ...]:
+        """What was sent and is not over."""
+        return tuple(self._goals.values())
+
+    @property
     def idle(self) -> bool:
         """Whether all that was sent is over."""
         return not self._goals
@@ -108,10 +113,6 @@ class Ros1Action:
             return None
         self._goals[sent.id] = sent
         return sent
-
-    def cancel(self, goal: RemoteGoal) -> bool:
-        """Asks for its end; may be repeated."""
-        return self._cancel(goal.id)
 
     def cancel_all(self) -> None:
         """Asks for the end of each goal that is not over."""
@@ -169,5 +170,5 @@ class Ros1Action:
         goal.status, goal.text, goal.result, goal.over = status, str(text), result, True
         self._goals.pop(goal.id, None)
 
-    def _cancel(self, name: str) -> bool:
-        return self._publish(f"{self._name}/cancel", {"stamp": _ZERO_TIME, "id": name})
+    def _cancel(self, name: str) -> None:
+        self._publish(f"{self._name}/cancel", {"stamp": _ZERO_TIME, "id": name})

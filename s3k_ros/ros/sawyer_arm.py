@@ -220,10 +220,11 @@ class SawyerArm:
 
     def _fail(self, motion: _Motion, code: int, text: str) -> None:
         """Ends a goal whose trajectory the robot may still follow."""
-        self._action.cancel_all()
-        if motion.remote is not None:
-            self._action.give_up(motion.remote)
         self._end(motion, "abort", code, text)
+        waited_for = [other.remote for other in self._motions]
+        for remote in self._action.goals:  # also one that this goal was about to replace
+            if remote not in waited_for:
+                self._action.give_up(remote)
 
     def _settle(self, motion: _Motion, remote: RemoteGoal, now: float) -> None:
         """Gives a goal the end that the robot's has."""

@@ -30,8 +30,8 @@ VELOCITY = "/robot/limb/right/joint_velocity_command"
 JOINTS = [f"right_j{i}" for i in range(7)]
 Result = FollowJointTrajectory.Result
 PARAMS = {
-    "settle_s": 0.1, "reconnect_s": 0.2, "silence_s": 0.4,
-    "answer_timeout_s": 0.6, "cancel_timeout_s": 0.5,
+    "settle_s": 0.1, "reconnect_s": 0.2, "silence_s": 0.8,
+    "answer_timeout_s": 1.5, "cancel_timeout_s": 5.0,
 }  # fmt: skip
 # Longer than anything here takes, shorter than the test's patience: a motion to be interrupted.
 LONG_S = 30.0
@@ -429,6 +429,20 @@ def test_a_cut_ends_goals_at_once_and_on_reconnection_the_robot_is_stopped(gatew
     # Neither the goal nor the call of before came late.
     assert len(gateway.intera.sent) == 1 and "/robot/set_super_enable" not in bridge.heard
     assert gateway.follow(gateway.goal()).status == GoalStatus.STATUS_SUCCEEDED
+
+
+def test_a_cut_while_a_newer_goal_waits_for_its_start_ends_the_older_one_too(gateway, bridge):
+    gateway.start()
+    waits = gateway.goal()
+    waits.trajectory.header.stamp = gateway.ros.node.get_clock().now().to_msg()
+    waits.trajectory.header.stamp.sec += 9
+    handle = gateway.send(waits)
+    bridge.cut()
+    bridge.listen()
+    assert gateway.end(handle).result.error_string.startswith("DISCONNECTED")
+    gateway.ros.spin_until(lambda: not gateway.intera.moving, what="the end of the old motion")
+    gateway.states.clear()
+    gateway.ready()
 
 
 def test_an_unplugged_cable_is_noticed_by_its_silence(gateway, bridge):
