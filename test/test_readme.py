@@ -130,7 +130,7 @@ def test_the_page_of_benchmarks_is_current_and_keeps_missed_targets() -> None:
     assert written.count("| met |") == sum(target.passed for target in targets)
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/reference.md"])
+@pytest.mark.parametrize("page", ["README.md", "docs/reference.md", "docs/grasping.md"])
 def test_tables_are_current(tables: ModuleType, page: str) -> None:
     written = (ROOT / page).read_text(encoding="utf-8")
     assert written == tables.rendered(written), "run: python tools/readme_tables.py"

@@ -1,4 +1,4 @@
-"""Writes the tables of README.md and docs/reference.md from the files that define their content.
+"""Writes the tables of README.md and of pages in docs/ from the files that define their content.
 
 Topics, services and actions come from docs/topics.yaml (test/test_readme.py compares it with the
 code), messages and result codes from the interface files, parameters from `s3k_ros.params`,
@@ -24,14 +24,15 @@ from xml.etree import ElementTree
 
 import yaml
 
+from s3k_ros.grasp.advice import ADVICE
 from s3k_ros.params.base import Parameters
 from s3k_ros.params.table import cells, parameter_classes
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = ("README.md", "docs/reference.md")
+PAGES = ("README.md", "docs/reference.md", "docs/grasping.md")
 TOPICS = ROOT / "docs" / "topics.yaml"
 COMMAND = "python tools/readme_tables.py"
-LAUNCH_FILES = ("cell", "perception", "grasp", "demo")
+LAUNCH_FILES = ("cell", "perception", "grasp", "demo", "clear_toys")
 # What a user of a cell needs first; the simulated cell has the hardware's names.
 CELL_NODES = (
     *("camera_rig", "keypoint_detector", "triangulator", "perception"),
@@ -178,6 +179,21 @@ def code_table() -> str:
     return table(("code", "name", "what happened"), rows)
 
 
+def advice_table() -> str:
+    """The result codes with their usual causes and what to do about them."""
+    rows = [
+        (str(int(code)), f"`{code.name}`", advice.cause, advice.remedy)
+        for code, advice in ADVICE.items()
+    ]
+    return table(("code", "name", "usual cause", "what to do"), rows)
+
+
+def parameters_of(prefix: str) -> str:
+    """The parameters of the grasp server with a prefix."""
+    groups = {group.prefix: group for group in groups_of_nodes()["grasp_server"]}
+    return _parameter_table(groups[prefix])
+
+
 def parameter_index() -> str:
     """Which parameters each node has, with links to their tables."""
     rows = [
@@ -296,6 +312,10 @@ TABLES: dict[str, Callable[[], str]] = {
     "topics": topic_table,
     "actions": action_table,
     "codes": code_table,
+    "advice": advice_table,
+    "grasp parameters": lambda: parameters_of("grasp."),
+    "robot parameters": lambda: parameters_of("robot."),
+    "grasp server parameters": lambda: parameters_of(""),
     "parameter index": parameter_index,
     "cell arguments": lambda: launch_table("cell"),
     "nodes": node_reference,
