@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from s3k_ros.grasp.codes import GraspCode
 from s3k_ros.grasp.events import ArmFinished, Fault, JawsFinished, Outcome
 from s3k_ros.grasp.executor import GraspExecutor
-from s3k_ros.grasp.goal import GraspGoal
+from s3k_ros.grasp.goal import GraspGoal, PlaceGoal
 from s3k_ros.grasp.kinematics import ArmModel
 from s3k_ros.grasp.ports import RobotReading, WrenchReading
 from s3k_ros.grasp.trajectory import JointTrajectory
@@ -237,7 +237,7 @@ class FaultCell(GraspCell):
         stage = Stage(scene, build_cell([scene], timestep_s=TIMESTEP_S), ())
         grasp, robot = GraspParameters(), RobotParameters()
         self._own = ArmModel.from_file(shared_file(URDF), robot.arm_joints)
-        self.goal: GraspGoal | None = None
+        self.goal: GraspGoal | PlaceGoal | None = None
         super().__init__(stage, seed, grasp=grasp, robot=robot)
         self.begin(seed)
 

@@ -17,7 +17,9 @@ from s3k_ros.simulation.trajectory_goal import ErrorCode, GoalState
 
 C, P = GraspCode, Phase
 Codes = frozenset[GraspCode]
-PHASES = (P.OBSERVE, P.APPROACH, P.ALIGN, P.CLOSE, P.LIFT, P.VERIFY)
+GRASP = (P.OBSERVE, P.APPROACH, P.ALIGN, P.CLOSE, P.LIFT, P.VERIFY)
+PLACE = (P.OBSERVE, P.TRANSFER, P.LOWER, P.RELEASE, P.RETREAT)
+Ends = Mapping[Phase, Codes]
 
 SPIKE_N = 300.0
 HIT_N = 400.0
@@ -31,34 +33,46 @@ class FaultKind:
     Attributes:
         name: in words.
         inject: lets it happen.
-        ends: the codes that the goal may end with, by the phase in which it happens; phases that
-            are not named are left out.
+        grasp, place: the codes that a goal may end with, by the phase in which it happens; phases
+            that are not named are left out. Places are to a pose: they look at no keypoint.
         prompt: a message tells it at once, so that times to braking and standstill count.
         latest: share of a phase after which it does not happen any more.
     """
 
     name: str
     inject: Callable[[FaultCell], None]
-    ends: Mapping[Phase, Codes]
+    grasp: Ends
+    place: Ends
     prompt: bool = False
     latest: float = 0.85
 
 
-def always(*codes: GraspCode) -> dict[Phase, Codes]:
-    """The same ends in every phase."""
-    return {phase: frozenset(codes) for phase in PHASES}
+def always(*codes: GraspCode) -> tuple[Ends, Ends]:
+    """The same ends in every phase of both tasks."""
+    ends = frozenset(codes)
+    return dict.fromkeys(GRASP, ends), dict.fromkeys(PLACE, ends)
 
 
-def until(last: Phase, code: GraspCode, **others: tuple[GraspCode, ...]) -> dict[Phase, Codes]:
+def until(
+    phases: tuple[Phase, ...], last: Phase, code: GraspCode, **others: tuple[GraspCode, ...]
+) -> Ends:
     """One end up to a phase, SUCCESS afterwards; ``others`` for phases by name."""
-    upto = PHASES.index(last)
-    ends = {p: frozenset({code if i <= upto else C.SUCCESS}) for i, p in enumerate(PHASES)}
-    return {**ends, **{Phase(name): frozenset(codes) for name, codes in others.items()}}
+    upto = phases.index(last)
+    ends = {p: frozenset({code if i <= upto else C.SUCCESS}) for i, p in enumerate(phases)}
+    return {**ends, **only(**others)}
 
 
-def only(**codes: tuple[GraspCode, ...]) -> dict[Phase, Codes]:
+def only(**codes: tuple[GraspCode, ...]) -> Ends:
     """Ends of the phases that are named."""
     return {Phase(name): frozenset(found) for name, found in codes.items()}
+
+
+def silence(code: GraspCode) -> tuple[Ends, Ends]:
+    """Ends of a silence: it counts after half a second, when a short last phase may be over."""
+    return (
+        until(GRASP, P.VERIFY, code, verify=(code, C.SUCCESS)),
+        until(PLACE, P.RETREAT, code, retreat=(code, C.SUCCESS)),
+    )
 
 
 # -- what happens ----------------------------------------------------------------------------------
@@ -171,84 +185,91 @@ def _again(cell: FaultCell) -> None:
     cell.doubles.append(cell.executor.start(cell.goal))
 
 
-# The arm stands while the jaws close and while the toy is looked at: what is silent for half a
-# second counts then too, but a verify of 0.6 s may be over before.
+_UNSEEN = dict.fromkeys(PLACE, frozenset({C.SUCCESS}))
+
 KINDS = (
     FaultKind(
         "perception dies", _perception_dies,
-        until(P.APPROACH, C.LOST, observe=(C.NO_KEYPOINTS, C.STALE), align=(C.LOST, C.SUCCESS)),
-        latest=0.4,
+        until(
+            GRASP, P.APPROACH, C.LOST, observe=(C.NO_KEYPOINTS, C.STALE), align=(C.LOST, C.SUCCESS)
+        ),
+        _UNSEEN, latest=0.4,
     ),
     FaultKind(
         "keypoint out of sight", _keypoint_hidden,
-        until(P.APPROACH, C.LOST, observe=(C.NO_KEYPOINTS,), align=(C.LOST, C.SUCCESS)), latest=0.4,
+        until(GRASP, P.APPROACH, C.LOST, observe=(C.NO_KEYPOINTS,), align=(C.LOST, C.SUCCESS)),
+        _UNSEEN, latest=0.4,
     ),
-    FaultKind("arm's action server dies", _arm_server_dies, until(P.LIFT, C.ARM_UNAVAILABLE)),
-    FaultKind("network to the robot cut", _network_cut, always(C.ROBOT_DISABLED)),
+    FaultKind(
+        "arm's action server dies", _arm_server_dies, until(GRASP, P.LIFT, C.ARM_UNAVAILABLE),
+        until(PLACE, P.RETREAT, C.ARM_UNAVAILABLE),
+    ),
+    FaultKind("network to the robot cut", _network_cut, *always(C.ROBOT_DISABLED)),
+    # Whichever is met first: joint states half a second old, or a motion without a controller.
     FaultKind(
         "gateway dies", _gateway_dies,
         until(
-            P.LIFT, C.ARM_UNAVAILABLE, observe=(C.ROBOT_NOT_READY,),
+            GRASP, P.LIFT, C.ARM_UNAVAILABLE, observe=(C.ROBOT_NOT_READY,),
             close=(C.ROBOT_NOT_READY, C.ARM_UNAVAILABLE), verify=(C.ROBOT_NOT_READY, C.SUCCESS),
+        ),
+        until(
+            PLACE, P.RETREAT, C.ARM_UNAVAILABLE, observe=(C.ROBOT_NOT_READY,),
+            release=(C.ROBOT_NOT_READY, C.ARM_UNAVAILABLE),
         ),
     ),
     FaultKind(
-        "gripper's action server dies", _gripper_server_dies, until(P.CLOSE, C.GRIPPER_UNAVAILABLE)
+        "gripper's action server dies", _gripper_server_dies,
+        until(GRASP, P.CLOSE, C.GRIPPER_UNAVAILABLE),
+        until(PLACE, P.RELEASE, C.GRIPPER_UNAVAILABLE),
     ),
-    FaultKind("gripper hangs", _gripper_hangs, until(P.CLOSE, C.GRIPPER_FAILED)),
-    FaultKind("cancel", _end(C.CANCELED), always(C.CANCELED), prompt=True),
-    FaultKind("emergency stop", _end(C.EMERGENCY_STOP), always(C.EMERGENCY_STOP), prompt=True),
-    FaultKind("preemption", _end(C.PREEMPTED), always(C.PREEMPTED), prompt=True),
     FaultKind(
-        "robot disabled", lambda cell: cell.simulator.disable_robot(), always(C.ROBOT_DISABLED),
+        "gripper hangs", _gripper_hangs, until(GRASP, P.CLOSE, C.GRIPPER_FAILED),
+        until(PLACE, P.RELEASE, C.NOT_RELEASED),
+    ),
+    FaultKind("cancel", _end(C.CANCELED), *always(C.CANCELED), prompt=True),
+    FaultKind("emergency stop", _end(C.EMERGENCY_STOP), *always(C.EMERGENCY_STOP), prompt=True),
+    FaultKind("preemption", _end(C.PREEMPTED), *always(C.PREEMPTED), prompt=True),
+    FaultKind(
+        "robot disabled", lambda cell: cell.simulator.disable_robot(), *always(C.ROBOT_DISABLED),
         prompt=True,
     ),
     FaultKind(
-        "robot stopped", lambda cell: cell.simulator.stop_robot(), always(C.ROBOT_DISABLED),
+        "robot stopped", lambda cell: cell.simulator.stop_robot(), *always(C.ROBOT_DISABLED),
         prompt=True,
     ),
     FaultKind(
         "robot's own fault", lambda cell: cell.simulator.fail_robot("joint 3: temperature"),
-        always(C.ROBOT_DISABLED), prompt=True,
+        *always(C.ROBOT_DISABLED), prompt=True,
     ),
-    FaultKind("the arm is hit", _hit, always(C.ROBOT_COLLISION), prompt=True),
+    FaultKind("the arm is hit", _hit, *always(C.ROBOT_COLLISION), prompt=True),
     FaultKind(
-        "wrench spike", _spike,
-        only(
-            observe=(C.SUCCESS,), approach=(C.CONTACT_FORCE,), align=(C.CONTACT_FORCE,),
-            lift=(C.CONTACT_FORCE,),
-        ),
-        prompt=True,
+        "wrench spike", _spike, until(GRASP, P.VERIFY, C.CONTACT_FORCE, observe=(C.SUCCESS,)),
+        until(PLACE, P.RETREAT, C.CONTACT_FORCE, observe=(C.SUCCESS,)), prompt=True,
     ),
-    FaultKind(
-        "wrench dies", _wrench_dies,
-        until(P.LIFT, C.NO_WRENCH, verify=(C.NO_WRENCH, C.SUCCESS)),
-    ),
-    FaultKind(
-        "wrench freezes", _wrench_freezes,
-        until(P.LIFT, C.NO_WRENCH, verify=(C.NO_WRENCH, C.SUCCESS)),
-    ),
-    FaultKind("wrench not finite", _wrench_nonsense, always(C.NO_WRENCH), prompt=True),
-    FaultKind(
-        "joint states die", _joints_die,
-        until(P.LIFT, C.ROBOT_NOT_READY, verify=(C.ROBOT_NOT_READY, C.SUCCESS)),
-    ),
-    FaultKind(
-        "robot state dies", _state_dies,
-        until(P.LIFT, C.ROBOT_DISABLED, verify=(C.ROBOT_DISABLED, C.SUCCESS)),
-    ),
+    FaultKind("wrench dies", _wrench_dies, *silence(C.NO_WRENCH)),
+    FaultKind("wrench freezes", _wrench_freezes, *silence(C.NO_WRENCH)),
+    FaultKind("wrench not finite", _wrench_nonsense, *always(C.NO_WRENCH), prompt=True),
+    FaultKind("joint states die", _joints_die, *silence(C.ROBOT_NOT_READY)),
+    FaultKind("robot state dies", _state_dies, *silence(C.ROBOT_DISABLED)),
     FaultKind(
         "object slips", _block_gone,
-        only(close=(C.MISSED,), lift=(C.SLIPPED,), verify=(C.SLIPPED,)), latest=0.5,
+        only(close=(C.MISSED,), lift=(C.SLIPPED,), verify=(C.SLIPPED,)),
+        only(observe=(C.NOTHING_HELD, C.DROPPED), transfer=(C.DROPPED,), lower=(C.DROPPED,)),
+        latest=0.5,
     ),
     FaultKind(
         "controller aborts", _path_aborted,
-        only(approach=(C.ARM_ABORTED,), align=(C.ARM_ABORTED,), lift=(C.ARM_ABORTED,)), prompt=True,
+        only(approach=(C.ARM_ABORTED,), align=(C.ARM_ABORTED,), lift=(C.ARM_ABORTED,)),
+        only(transfer=(C.ARM_ABORTED,), lower=(C.ARM_ABORTED,), retreat=(C.ARM_ABORTED,)),
+        prompt=True,
     ),
-    FaultKind("arm rejects trajectories", _arm_rejects, until(P.CLOSE, C.ARM_ABORTED)),
-    FaultKind("clock goes back", _clock(BACK_S), always(C.WATCHDOG), prompt=True),
-    FaultKind("clock leaps", _clock(LEAP_S), always(C.WATCHDOG), prompt=True),
-    FaultKind("same goal again, twice", _again, always(C.SUCCESS)),
+    FaultKind(
+        "arm rejects trajectories", _arm_rejects, until(GRASP, P.CLOSE, C.ARM_ABORTED),
+        until(PLACE, P.RELEASE, C.ARM_ABORTED),
+    ),
+    FaultKind("clock goes back", _clock(BACK_S), *always(C.WATCHDOG), prompt=True),
+    FaultKind("clock leaps", _clock(LEAP_S), *always(C.WATCHDOG), prompt=True),
+    FaultKind("same goal again, twice", _again, *always(C.SUCCESS)),
 )  # fmt: skip
 
 

@@ -8,11 +8,11 @@ from collections.abc import Callable
 import numpy as np
 
 from s3k_ros.bench import fault_kinds
-from s3k_ros.bench.fault_cell import FaultCell
+from s3k_ros.bench.fault_cell import BLOCK, X_M, Y_M, FaultCell
 from s3k_ros.bench.fault_kinds import FaultKind
 from s3k_ros.grasp.codes import GraspCode, Holding, Phase
 from s3k_ros.grasp.events import Outcome
-from s3k_ros.grasp.goal import GraspGoal
+from s3k_ros.grasp.goal import GraspGoal, PlaceGoal
 from s3k_ros.simulation.grasp_cell import TICK_S
 
 GOAL = GraspGoal("middle", toward_keypoint="end")
@@ -21,8 +21,16 @@ _LIMIT_S = 40.0
 # A robot that cannot be reached ends its own trajectory, which may last this long.
 _LONGEST_TRAJECTORY_S = 12.0
 _QUIET_S = 0.3
+# A standstill, in distinction to the turning point of a swing.
+_STANDS_S = 0.05
+# Where a block is put down: over the middle of the table, so high over it (the grasp's own height).
+_PLACE_Z_M = -0.128
+_PLACED_M = 0.04
 # Seconds that phases without a motion last at least, of which a share passes before the fault.
-_WAITS = {Phase.OBSERVE: 0.5, Phase.CLOSE: 0.3, Phase.VERIFY: 0.5}
+_WAITS = {Phase.OBSERVE: 0.5, Phase.CLOSE: 0.3, Phase.VERIFY: 0.5, Phase.RELEASE: 0.3}
+_PLACE_OBSERVES_S = 0.25
+# Of five faults of a kind, so many happen during a place.
+_PLACES_OF_FIVE = 2
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,6 +40,7 @@ class Case:
     Attributes:
         number: of the trial; its scene follows from the seed and this.
         kind: index into `fault_kinds.KINDS`.
+        placing: during a place, after a grasp that went well.
         phase: in which it happens.
         share: of the phase that has passed then.
         expected: codes that it may end with.
@@ -40,6 +49,7 @@ class Case:
     number: int
     seed: int
     kind: int
+    placing: bool
     phase: Phase
     share: float
     expected: tuple[GraspCode, ...]
@@ -55,6 +65,7 @@ class Report:
     """How a trial went; times in simulated s, NaN where there is none."""
 
     number: int
+    task: str
     fault: str
     phase: str
     expected: list[str]
@@ -68,23 +79,34 @@ class Report:
 
 
 def draw(number: int, seed: int) -> Case:
-    """The case of a number: kinds in turn, phase and moment at random."""
+    """The case of a number: kinds in turn, task, phase and moment at random."""
     rng = np.random.default_rng([seed, number])
-    kind = number % len(fault_kinds.KINDS)
+    round_, kind = divmod(number, len(fault_kinds.KINDS))
     fault = fault_kinds.KINDS[kind]
-    phases = [phase for phase in fault_kinds.PHASES if phase in fault.ends]
-    phase = phases[(number // len(fault_kinds.KINDS) + int(rng.integers(6))) % len(phases)]
+    placing = (round_ + kind) % 5 < _PLACES_OF_FIVE
+    ends = fault.place if placing else fault.grasp
+    phase = sorted(ends)[int(rng.integers(len(ends)))]
     share = float(rng.uniform(0.05, fault.latest))
-    return Case(number, seed, kind, phase, share, tuple(sorted(fault.ends[phase])))
+    return Case(number, seed, kind, placing, phase, share, tuple(sorted(ends[phase])))
+
+
+def empty_report(case: Case) -> Report:
+    """The report of a case that has not run."""
+    names = [code.name for code in case.expected]
+    task = "place" if case.placing else "grasp"
+    return Report(case.number, task, case.fault.name, str(case.phase), names)
 
 
 def run(case: Case, cell: FaultCell) -> Report:
     """Runs a case on a cell."""
-    report = Report(case.number, case.fault.name, str(case.phase), [c.name for c in case.expected])
+    report = empty_report(case)
     executor = cell.begin(case.seed + 1000 * case.number)
-    cell.goal = GOAL
+    if case.placing and not _grasp(cell):
+        report.problems.append("the grasp before the place failed")
+        return report
+    cell.goal = _place_goal(cell) if case.placing else GOAL
     cell.doubles.clear()
-    refused = executor.start(GOAL)
+    refused = executor.start(cell.goal)
     if refused is not None or not _drive(cell, lambda: _is_time(cell, case)):
         report.problems.append("the moment of the fault never came")
         return report
@@ -107,18 +129,37 @@ def run(case: Case, cell: FaultCell) -> Report:
     return report
 
 
+def _grasp(cell: FaultCell) -> bool:
+    executor = cell.executor
+    assert executor is not None
+    if executor.start(GOAL) is not None or not _drive(cell, lambda: not executor.busy):
+        return False
+    state = executor.state
+    done = state is not None and state.outcome is not None
+    return done and state.outcome.code == GraspCode.SUCCESS and cell.height > RISEN_M  # type: ignore[union-attr]
+
+
+def _place_goal(cell: FaultCell) -> PlaceGoal:
+    x, y = cell.rng.uniform(*X_M), cell.rng.uniform(*Y_M)
+    return PlaceGoal(position=(float(x), float(y), _PLACE_Z_M))
+
+
 class _Watch:
     """When the arm began to brake, and when it stood."""
 
     def __init__(self, cell: FaultCell) -> None:
         self.braked_at = float("nan")
         self.still_at = cell.time
+        self._stood = False
 
     def __call__(self, cell: FaultCell) -> None:
         if cell.braking and np.isnan(self.braked_at):
             self.braked_at = cell.time
+        if self._stood:  # it may be drawn back afterwards
+            return
         if not cell.still:
             self.still_at = cell.time
+        self._stood = cell.time - self.still_at > _STANDS_S
 
 
 def _drive(
@@ -148,6 +189,8 @@ def _is_time(cell: FaultCell, case: Case) -> bool:
     if state is None or state.phase != case.phase or state.ending is not None:
         return False
     now = cell.clock.now()
+    if case.placing and case.phase == Phase.OBSERVE:
+        return now - state.since >= case.share * _PLACE_OBSERVES_S
     if case.phase in _WAITS:
         return now - state.since >= case.share * _WAITS[case.phase]
     return motion is not None and now - motion.start >= case.share * motion.trajectory.duration
@@ -165,9 +208,19 @@ def _judge(cell: FaultCell, case: Case, outcome: Outcome, report: Report) -> Non
     lifted = outcome.holding == Holding.HOLDING
     if lifted and outcome.code == GraspCode.SUCCESS and cell.height < RISEN_M:
         report.problems.append("it says that it holds the block, which lies on the table")
+    if case.placing and outcome.code == GraspCode.SUCCESS and not _placed(cell):
+        report.problems.append("it says that the block was placed, which lies elsewhere")
     for answer in cell.doubles:
         if answer is None or answer.code != GraspCode.BUSY:
             report.problems.append("a second goal was not BUSY")
+
+
+def _placed(cell: FaultCell) -> bool:
+    goal = cell.goal
+    if not isinstance(goal, PlaceGoal):
+        return False
+    there = cell.data.body(BLOCK).xpos[:2] - np.array(goal.position[:2])
+    return bool(np.linalg.norm(there) < _PLACED_M and cell.height < _PLACED_M)
 
 
 def _rest(cell: FaultCell, watch: _Watch, report: Report) -> None:

@@ -23,7 +23,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from s3k_ros.bench.fault_cell import FaultCell
-from s3k_ros.bench.fault_trial import Report, draw
+from s3k_ros.bench.fault_trial import Report, draw, empty_report
 from s3k_ros.bench.fault_trial import run as run_trial
 from s3k_ros.errors import ConfigurationError
 from s3k_ros.results import Result, Target
@@ -90,9 +90,9 @@ def _trial(task: tuple[int, int]) -> Report:
     try:
         return run_trial(case, _cell)
     except Exception as error:
-        problem = f"{type(error).__name__}: {error}"
-        names = [code.name for code in case.expected]
-        return Report(case.number, case.fault.name, str(case.phase), names, problems=[problem])
+        report = empty_report(case)
+        report.problems.append(f"{type(error).__name__}: {error}")
+        return report
 
 
 def _with_progress(reports: Iterator[Report], count: int) -> Iterator[Report]:
@@ -113,7 +113,7 @@ def _result(reports: Sequence[Report], seed: int, wall_s: float) -> Result:
     figures = {
         "faults": len(reports),
         "kinds": len({report.fault for report in reports}),
-        "phases": dict(collections.Counter(report.phase for report in reports)),
+        "phases": dict(sorted(collections.Counter(f"{r.task}.{r.phase}" for r in reports).items())),
         "codes": dict(sorted(codes.items())),
         "stops_in_motion_by_a_message": len(still),
         "braking_begins_after_s": _spread(brake),
@@ -123,7 +123,7 @@ def _result(reports: Sequence[Report], seed: int, wall_s: float) -> Result:
             for name in sorted({r.fault for r in reports if np.isfinite(r.still_s)})
         },
         "failures": [
-            f"trial {r.number}, {r.fault} in {r.phase}: {'; '.join(r.problems)}"
+            f"trial {r.number}, {r.fault} in {r.phase} of {r.task}: {'; '.join(r.problems)}"
             for r in bad[:_SHOWN_FAILURES]
         ],
         "wall_s": wall_s,
