@@ -246,6 +246,7 @@ class CollisionModel:
     def _sort_pairs(self) -> None:
         last = self._model.njoints - 1
         pairs = [(pair.first, pair.second) for pair in self._geometry.collisionPairs]
+        self._pairs = pairs
         objects = self._geometry.geometryObjects
         self._around = [i for i, (_, second) in enumerate(pairs) if second > self._table]
         self._held_pairs = [i for i, pair in enumerate(pairs) if self._held in pair]
@@ -297,10 +298,11 @@ class CollisionModel:
                 self._geometry_data.deactivateCollisionPair(index)
 
     def _touching(self) -> tuple[str, str]:
-        for index, pair in enumerate(self._geometry.collisionPairs):
-            active = self._geometry_data.activeCollisionPairs[index]
-            if active and self._geometry_data.collisionResults[index].isCollision():
-                return self._body(pair.first), self._body(pair.second)
+        active = self._geometry_data.activeCollisionPairs
+        results = self._geometry_data.collisionResults
+        for index, (first, second) in enumerate(self._pairs):
+            if active[index] and results[index].isCollision():
+                return self._body(first), self._body(second)
         return "the arm", "something"
 
     def _body(self, index: int) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import time
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
@@ -37,6 +38,8 @@ UP = np.array([0.0, 0.0, 1.0])
 _LINE_STEP_M = 0.01
 # A larger jump of a joint between two points of a line means another branch of the solutions.
 _MAX_JUMP_RAD = 0.35
+# Share of the planning time after which nothing new is tried.
+_TIME_SHARE = 0.5
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -97,6 +100,20 @@ class MotionPlanner:
         self.limits = limits.scaled(robot.speed_scale)
         self._line_speed = robot.line_speed_m_s * robot.speed_scale
         self._step = robot.trajectory_step_s
+        self._until = math.inf
+
+    def begin(self) -> None:
+        """A new plan begins: searches may take until half of the planning time is over.
+
+        After that no further postures are looked for and nothing is planned around, so that a
+        refusal comes before the watchdog.
+        """
+        self._until = time.monotonic() + _TIME_SHARE * self._grasp.planning_timeout_s
+
+    @property
+    def late(self) -> bool:
+        """Whether the time for searches is over."""
+        return time.monotonic() > self._until
 
     # -- where ---------------------------------------------------------------------------------
 
@@ -117,15 +134,13 @@ class MotionPlanner:
         start: Array,
         hand: Hand = OPEN_HAND,
         costs: Sequence[float] | None = None,
-        until: float = math.inf,
     ) -> Iterator[Posture]:
         """Postures at any of some poses, the best first; harder seeds when asked on.
 
         What is best: a short time from ``start`` (n,) rad, room to joint limits, singularities and
-        obstacles, and the ``costs`` in seconds that the poses have themselves. The search ends
-        ``until`` a time of ``time.monotonic``.
+        obstacles, and the ``costs`` in seconds that the poses have themselves.
         """
-        return self._search.postures(poses, start, hand, costs, until)
+        return self._search.postures(poses, start, hand, costs, self._until)
 
     # -- ways ----------------------------------------------------------------------------------
 
@@ -250,7 +265,7 @@ class MotionPlanner:
         if isinstance(terms, Refusal):
             return terms
         move = self._checked("approach", self._direct(ArmState.at_rest(above), goal), terms)
-        if isinstance(move, Refusal) and around:
+        if isinstance(move, Refusal) and around and not self.late:
             move = self._around(above, goal, terms, move)
         if isinstance(move, Refusal) or up is None:
             return move

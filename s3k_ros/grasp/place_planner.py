@@ -108,6 +108,7 @@ class PlacePlanner:
         poses = self._poses(goal, target, start)
         if isinstance(poses, Refusal):
             return poses
+        self._motion.begin()
         worst = self._unreachable(poses[0])
         for turned, pose in enumerate(poses):
             for posture in self._motion.postures([pose], start.position):

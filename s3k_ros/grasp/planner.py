@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import time
 from collections.abc import Sequence
 
 import numpy as np
@@ -26,8 +25,6 @@ __all__ = ["ArmState", "GraspPlan", "GraspPlanner", "Target"]
 
 Array = NDArray[np.float64]
 
-# Share of the planning time after which nothing new is tried.
-_TIME_SHARE = 0.5
 # Of the postures to which only the way is blocked, so many are tried with a way around.
 _AROUND_TRIES = 3
 
@@ -106,10 +103,10 @@ class GraspPlanner:
         found = candidates(goal, target, self._grasp, self._robot)
         if isinstance(found, Refusal):
             return found
-        end = time.monotonic() + _TIME_SHARE * self._grasp.planning_timeout_s
+        self.motion.begin()
         first: Refusal | None = None
         for group in by_tilt(found):
-            result = self._best(goal, target, group, start, end)
+            result = self._best(goal, target, group, start)
             if isinstance(result, GraspPlan):
                 return result
             first = first or result
@@ -159,7 +156,6 @@ class GraspPlanner:
         target: Target,
         group: Sequence[Candidate],
         start: ArmState,
-        end: float,
     ) -> GraspPlan | Refusal:
         """The best of some candidates that can be reached, or why the most hopeful one cannot."""
         outside = [self._outside(goal, candidate) for candidate in group]
@@ -168,8 +164,8 @@ class GraspPlanner:
         poses, costs = [each.pose for each in inside], [each.cost for each in inside]
         blocked: list[_Stand] = []
         hand = self._open(goal)
-        for posture in self.motion.postures(poses, start.position, hand, costs, end):
-            if time.monotonic() > end:
+        for posture in self.motion.postures(poses, start.position, hand, costs):
+            if self.motion.late:
                 break
             stand = self._stand(goal, posture)
             if isinstance(stand, Refusal):
@@ -185,8 +181,6 @@ class GraspPlanner:
             if isinstance(result, GraspPlan):
                 return result
             refusals.append(result)
-            if time.monotonic() > end:
-                break
         unreachable = self._unreachable(group[0].pose)
         return max(refusals, key=lambda refusal: refusal.code, default=unreachable)
 
