@@ -125,7 +125,7 @@ def limits(urdf: str, params: AdmittanceParameters, seconds: float, seed: int) -
 
 
 def calibration(seed: int) -> dict[str, float]:
-    """Errors of 95 % of calibrations: mass, centre of mass, bias, and what is left of the weight."""
+    """Errors of 95 % of calibrations: mass, centre of mass, bias, what is left of the weight."""
     rng = np.random.default_rng(seed)
     true = ToolLoad.from_parameters(TOOL).zeroed(np.array([4.0, -3.0, 6.0, 0.1, -0.2, 0.15]))
     down = np.diag([1.0, -1.0, -1.0])

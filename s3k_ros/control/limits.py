@@ -43,7 +43,7 @@ class Workspace:
         high = self._gain * np.maximum(self._high - point, 0.0) + _SLACK_M_S
         low = self._gain * np.minimum(self._low - point, 0.0) - _SLACK_M_S
         allowed = np.where(velocity > 0.0, high, low)
-        with np.errstate(divide="ignore", invalid="ignore"):
+        with np.errstate(all="ignore"):
             shares = np.where(velocity == 0.0, 1.0, allowed / velocity)
         return float(np.clip(shares.min(), 0.0, 1.0))
 

@@ -80,6 +80,8 @@ class VelocityMapper:
         Raises:
             UnsafeMotionError: the mapper found none.
         """
+        if not np.isfinite(twist).all():
+            raise UnsafeMotionError("the twist is not finite")
         arm = self._arm
         bias = self._bias(twist, posture)
         target = rotated(twist, arm.world_from_base)
@@ -114,8 +116,7 @@ class VelocityMapper:
         along = along / length
         forward = float(motion @ along)
         off = float(np.linalg.norm(motion - forward * along))
-        allowed = max(_OFF_SHARE * forward, _OFF_SPEED_M_S)
-        return min(1.0, allowed / off) if off > 0.0 else 1.0
+        return 1.0 if off <= _OFF_SHARE * forward else min(1.0, _OFF_SPEED_M_S / off)
 
     def _make(self) -> Any:
         import mujoco

@@ -1,0 +1,37 @@
+"""Contact with the simulated cell's table and blocks, in MuJoCo."""
+
+from __future__ import annotations
+
+import pytest
+from support.velocity_arm import URDF
+
+from s3k_ros.bench import admittance, admittance_free
+from s3k_ros.bench.admittance_cell import Case, Cell
+from s3k_ros.params.admittance import AdmittanceParameters
+
+pytestmark = pytest.mark.sim
+
+
+@pytest.fixture(scope="module")
+def cell() -> Cell:
+    return Cell(URDF.read_text(), AdmittanceParameters(), rod=False, seed=3)
+
+
+def test_contact_at_50_mm_s_stays_below_the_limit_and_then_steady(cell):
+    push = Case(admittance._steady((0.0, 1.0, 0.0)), 4.0, rate_hz=4.0, closed=True)
+    trace = cell.run(push)
+    assert trace.ended == ""
+    assert trace.force.max() < admittance.PEAK_LIMIT_N
+    params = AdmittanceParameters()
+    expected = params.push_force_n + params.dead_band_n
+    assert trace.force[-400:].mean() == pytest.approx(expected, abs=3.0)
+
+
+def test_without_admittance_the_same_push_is_harder(cell):
+    push = Case(admittance._steady((0.0, 1.0, 0.0)), 4.0, closed=True)
+    assert cell.run(push, peer=True).force.max() > 1.4 * admittance.PEAK_LIMIT_N
+
+
+def test_random_commands_keep_all_limits():
+    found = admittance_free.limits(URDF.read_text(), AdmittanceParameters(), 10.0, seed=5)
+    assert max(found["over"].values()) < 1e-6
