@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from std_msgs.msg import Bool, String
@@ -141,14 +142,15 @@ class GraspServerNode(S3kNode):
         self._planner = ThreadedPlanner(TaskPlanner(grasps, self.grasp, robot))
         ports = Ports(
             self._seconds, self._arm, self._gripper, self._keypoints, self._joints, self._wrench,
-            self._planner, self, self._open_log(), robot_state=self._robot_state,
+            self._planner, self, self._open_log(urdf), robot_state=self._robot_state,
         )  # fmt: skip
         return GraspExecutor(ports, self.grasp, robot, own)
 
-    def _open_log(self) -> Journal:
+    def _open_log(self, urdf: Path) -> Journal:
         if self._log is not None:
             self._log.close()
-        values = {"server": self._params, "grasp": self.grasp, "robot": self.robot}
+        values = {"server": self._params, "grasp": self.grasp, "robot": self.robot,
+                  "urdf": urdf.read_text(encoding="utf-8")}  # fmt: skip
         self._log = open_log(self, self._params, self.robot, values)
         return NoJournal() if self._log is None else self._log
 
