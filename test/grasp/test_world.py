@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
+from dm_control import mjcf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -14,6 +15,7 @@ from s3k_ros.calibration.rig_file import load_rig
 from s3k_ros.errors import ConfigurationError
 from s3k_ros.grasp.world import load_scene, parse_scene
 from s3k_ros.params.grasp import GraspParameters, GraspServerParameters
+from s3k_ros.simulation import things
 from s3k_ros.simulation.cell import TABLE_HEIGHT_M
 from s3k_ros.simulation.rig import demo_rig
 
@@ -39,6 +41,20 @@ def test_the_shipped_scene_holds_the_cameras_of_the_simulated_cell():
         assert (np.abs(centre) < body.size / 2).all()
         assert centre[2] > 0.0  # more of the body lies behind the lens than before it
     assert GraspParameters().table_height_m == TABLE_HEIGHT_M
+
+
+def test_the_scene_with_the_bin_holds_the_simulated_cells_bin():
+    scene = load_scene(ROOT / "config" / "scene_bin.yaml", "base", load_rig)
+    usual = load_scene(ROOT / "config" / "scene.yaml", "base", load_rig)
+    walls = [box for box in scene.boxes if "bin" in box.name]
+    assert len(scene.boxes) == len(usual.boxes) + len(walls)
+    root = mjcf.RootElement()
+    things.add_bin(root, TABLE_HEIGHT_M)
+    body = root.find("body", things.BIN)
+    sides = [geom for geom in body.geom if geom.contype != 0]
+    simulated = {(*(body.pos + geom.pos), *(2 * geom.size)) for geom in sides}
+    described = {(*box.pose.translation, *box.size) for box in walls}
+    assert np.allclose(sorted(simulated), sorted(described), atol=1e-6)
 
 
 def test_boxes_and_walls_are_read():
