@@ -87,11 +87,16 @@ class Guard:
         touching = self._collision.first_collision(np.stack(ends), wide)
         return wide if touching is None else terms
 
-    def straight(self, joints: Array, hand: Hand) -> Terms:
-        """The terms of a straight way from or to a posture (n,) rad, close to things on purpose."""
+    def straight(self, joints: Array, hand: Hand, *, leaving: bool = False) -> Terms:
+        """The terms of a straight way from or to a posture (n,) rad, close to things on purpose.
+
+        An arm that leaves may stand closer to obstacles than the margin; it must not touch them.
+        """
         margin = self._grasp.obstacle_margin_m
-        support = self._collision.support(joints, hand, margin)
-        return Terms(hand, 0.0, margin, support)
+        terms = Terms(hand, 0.0, margin, self._collision.support(joints, hand, margin))
+        if leaving and self._collision.first_collision(joints, terms) is not None:
+            return dataclasses.replace(terms, margin_m=0.0)
+        return terms
 
     def missing_height(self, joints: Array, hand: Hand) -> float:
         """How much higher, in m, the hand should stand before it goes anywhere; 0: high enough."""

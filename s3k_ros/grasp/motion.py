@@ -181,7 +181,8 @@ class MotionPlanner:
             way = path_move(path, self._line_speed, limits, self._step, distance)
         except UnsafeMotionError as error:
             return _unreachable(f"{name}: {error}")
-        return self._checked(name, way, self._guard.straight(posture.joints, hand))
+        terms = self._guard.straight(posture.joints, hand, leaving=not inwards)
+        return self._checked(name, way, terms)
 
     def free(
         self, start: ArmState, goal: Array, hand: Hand = OPEN_HAND, around: bool = True

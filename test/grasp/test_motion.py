@@ -106,6 +106,15 @@ def test_what_is_held_may_leave_what_it_stands_on_and_nothing_else():
     assert isinstance(result, Refusal) and "what the hand holds would touch ledge" in result.message
 
 
+def test_a_hand_nearer_to_a_box_than_the_margin_may_leave_and_not_come():
+    beside = box("beside", (0.1, 0.02, 0.1), (0.6, 0.098, TABLE_HEIGHT_M + 0.1))  # 8 mm away
+    motion = planner(beside)
+    low = posture(planner(), 0.6, 0.0, 0.1)
+    assert isinstance(motion.straight("way back", low, UP, 0.1), JointTrajectory)
+    result = motion.straight("way in", low, UP, 0.1, inwards=True)
+    assert isinstance(result, Refusal) and result.code == GraspCode.IN_COLLISION
+
+
 def test_narrow_jaws_pass_where_wide_ones_touch():
     motion = planner(box("post", (0.02, 0.02, 0.08), (0.6, 0.06, TABLE_HEIGHT_M + 0.04)))
     pose = Transform(DOWN, np.array([0.6, 0.0, TABLE_HEIGHT_M + 0.06]))
