@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from action_msgs.msg import GoalStatus
-from rclpy.action import ActionClient
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from std_msgs.msg import Bool
+from support.server_cell import PARAMS, ServerCell, request
 from tf2_ros import StaticTransformBroadcaster
 from visualization_msgs.msg import MarkerArray
 
@@ -21,58 +21,6 @@ STANDSTILL_S = 0.3
 # Twice what the server takes for standing still on average over a tenth of a second.
 STILL_RAD_S = 0.02
 LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
-# Quick motions keep the tests short; limits of the arm hold all the same.
-PARAMS = {
-    "use_sim_time": True,
-    "robot.speed_scale": 1.0,
-    "grasp.verify_time_s": 0.3,
-    "grasp.grasp_depth_m": 0.0,
-}
-
-
-def request(**fields) -> GraspAtKeypoint.Goal:
-    return GraspAtKeypoint.Goal(
-        **{"keypoint": "right_front_paw", "toward_keypoint": "body", **fields}
-    )
-
-
-class Cell:
-    """The robot, the server's process and a client."""
-
-    def __init__(self, ros, robot, node) -> None:
-        self.ros, self.robot, self.node = ros, robot, node
-        self.client = ActionClient(ros.node, GraspAtKeypoint, "grasp_at_keypoint")
-        self.feedback: list[GraspAtKeypoint.Feedback] = []
-
-    def send(self, goal):
-        self.feedback.clear()
-        self.ros.spin_until(self.client.server_is_ready, 30.0, "grasp_at_keypoint")
-        self.ros.spin_until(self.robot.heard, 30.0, "subscriptions of the server")
-        future = self.client.send_goal_async(
-            goal, feedback_callback=lambda message: self.feedback.append(message.feedback)
-        )
-        self.ros.spin_until(future.done, 10.0, "an answer to the goal")
-        assert future.result().accepted
-        return future.result()
-
-    def result(self, handle, timeout_s: float = 30.0):
-        future = handle.get_result_async()
-        self.ros.spin_until(future.done, timeout_s, "a result")
-        return future.result()
-
-    def grasp(self, **fields):
-        return self.result(self.send(request(**fields)))
-
-    def reach(self, phase: str) -> None:
-        self.ros.spin_until(
-            lambda: self.feedback and self.feedback[-1].phase == phase, 20.0, f"phase {phase}"
-        )
-
-    def reset(self) -> None:
-        self.robot.reset()
-        self.robot.speed = 2.0
-        # The server's view of the joints follows; a jump is no motion that it would wait for.
-        self.ros.spin(0.4)
 
 
 @pytest.fixture(scope="module")
@@ -86,7 +34,7 @@ def robot(module_domain):
 
 @pytest.fixture(scope="module")
 def module_cell(ros, robot, start_node):
-    return Cell(ros, robot, start_node("grasp_server", PARAMS))
+    return ServerCell(ros, robot, start_node("grasp_server", PARAMS))
 
 
 @pytest.fixture
@@ -373,7 +321,7 @@ def test_a_gripper_of_the_older_type_works_by_a_parameter(cell, start_node, ros)
         params = {**PARAMS, "robot.gripper_action_type": "GripperCommand"}
         node = start_node("grasp_server", params, domain=domain)
         helper = type(ros)(domain)
-        result = Cell(helper, other, node).grasp().result
+        result = ServerCell(helper, other, node).grasp().result
         assert result.code == Result.SUCCESS, result.message
         assert [g.command.max_effort for g in other.gripper_goals] == [20.0, 20.0]
     finally:

@@ -43,6 +43,7 @@ class FakeRobot:
         keypoints: name -> position (3,) in `frame`; `hidden` ones are TOO_FEW_VIEWS.
         joint_states_alive, keypoints_alive, wrench_alive, state_alive: whether these are published.
         state: what the robot says of itself; `say` publishes it at once.
+        braked_at: when it was last told to stop, s on its clock.
         aborts: the next motion of the arm ends with PATH_TOLERANCE_VIOLATED after 0.2 s.
         rejects: goals of the arm are rejected.
     """
@@ -80,6 +81,7 @@ class FakeRobot:
         self.wrench_alive = self.state_alive = True
         self.state = RobotState(connected=True, enabled=True)
         self.aborts = self.rejects = False
+        self.braked_at = -1.0
         self.force = np.array([0.0, 0.0, 9.0])
         self.arm_goals, self.gripper_goals = [], []
         self._arm = self._jaws = None
@@ -176,7 +178,7 @@ class FakeRobot:
 
     def _cancel_arm(self, handle) -> CancelResponse:
         if self._arm is not None and self._arm["handle"] == handle:
-            self._arm["stopping"] = True
+            self._arm["stopping"], self.braked_at = True, self.now
         return CancelResponse.ACCEPT
 
     def _step_arm(self) -> None:
