@@ -38,7 +38,8 @@ class SawyerGatewayNode(S3kNode):
         self._address = f"{p.rosbridge_host}:{p.rosbridge_port}"
         self._mirror = sawyer.RobotMirror(self._address, p.silence_s, p.settle_s)
         self._complaint: tuple[float, str] | None = None
-        self._told_at, self._told, self._settled = 0.0, "", False
+        self._told_at, self._settled = 0.0, False
+        self._told: tuple[Any, ...] = ()
         self._action = Ros1Action(p.arm_action, _FOLLOW, self._publish)
         self._velocity = VelocityForwarder(
             p.joints, p.velocity_rate_hz, p.velocity_timeout_s, self._publish
@@ -119,8 +120,8 @@ class SawyerGatewayNode(S3kNode):
             self._action.take(event.topic, event.content)
 
     def _tick(self) -> None:
+        self._take_events()
         now = time.monotonic()
-        self._arm.tick(now)
         if not self._settled and self._mirror.connected(now):
             timeout = {"data": self._params.joint_command_timeout_s}
             self._settled = self._publish(sawyer.COMMAND_TIMEOUT, timeout)
@@ -128,19 +129,16 @@ class SawyerGatewayNode(S3kNode):
             self._velocity.end(now)
         self._velocity.tick(now)
         self._arm.busy = "joint velocities are being commanded" if self._velocity.active else ""
-        self._tell_state()
         if self._link.connected and now - max(self._link.heard_at, self._link.opened_at) > _DEAD_S:
             self._link.drop()
 
     def _tell_state(self) -> None:
         """The robot's state at every change, and regularly."""
         now = time.monotonic()
-        message = self._mirror.message(now, self.now_ns())
-        flags = (message.connected, message.enabled, message.stopped, message.error)
-        told = f"{flags} {message.collision} {message.reason}"
+        told = (self._mirror.obstacle(now), self._mirror.state, self._mirror.collision)
         if told != self._told or now - self._told_at >= _STATE_PERIOD_S:
             self._told, self._told_at = told, now
-            self._robot_state.publish(message)
+            self._robot_state.publish(self._mirror.message(now, self.now_ns()))
 
     # -- commands ------------------------------------------------------------------------------
 

@@ -32,7 +32,8 @@ class Subscription:
     Attributes:
         topic, kind: its name and type.
         period_s: least time between messages; 0: all of them.
-        newest: only the newest message counts.
+        newest: only the newest message counts, and it may wait for the next `drain`; so may one
+            that equals the one before it.
     """
 
     topic: str
@@ -66,7 +67,7 @@ class RosbridgeLink:
         subscriptions: what to listen to.
         advertised: topics to publish on, with their types.
         longest_pause_s: between attempts to connect.
-        wake: called from the link's thread when `drain` has something new.
+        wake: called from the link's thread when `drain` has something that should not wait.
 
     Attributes:
         malformed: messages that no one could read.
@@ -91,6 +92,7 @@ class RosbridgeLink:
         self._lock = threading.Lock()
         self._events: deque[Event] = deque()
         self._newest: dict[str, Event] = {}
+        self._before: dict[str, Any] = {}
         self._protocol: _Protocol | None = None
         self._closed = threading.Event()
         self._factory = _Factory(AsyncioRosBridgeClientFactory.create_url(host, port), self)
@@ -162,8 +164,11 @@ class RosbridgeLink:
         """A message of a topic."""
         self.heard_at = now = time.monotonic()
         subscription = self._subscriptions.get(topic)
-        if subscription is not None:
-            self._put(Event("message", topic, content, now), newest=subscription.newest)
+        if subscription is None:
+            return
+        waits = subscription.newest or content == self._before.get(topic)
+        self._before[topic] = content
+        self._put(Event("message", topic, content, now), newest=subscription.newest, waits=waits)
 
     def status(self, message: Any) -> None:
         """The server complains: that is how it says that a message or a type was not accepted."""
@@ -175,13 +180,14 @@ class RosbridgeLink:
         self.malformed, self.unreadable = self.malformed + 1, reason
         self._wake()
 
-    def _put(self, event: Event, newest: bool = False) -> None:
+    def _put(self, event: Event, newest: bool = False, waits: bool = False) -> None:
         with self._lock:
             if newest:
                 self._newest[event.topic] = event
             else:
                 self._events.append(event)
-        self._wake()
+        if not waits:
+            self._wake()
 
     def _in_loop(self, call: Callable[[], None]) -> None:
         loop = self._factory.manager.loop
