@@ -94,17 +94,16 @@ def _follow(state: WatchingState, now: float, params: GraspParameters) -> Step:
     target = _target(state, params)
     if state.plan is None or state.plan.target is None or target is None:
         return state, ()
-    if state.phase == state.STRAIGHT and _way_left(state, now) < params.correction_blind_m:
-        return state, ()
+    straight = state.phase == state.STRAIGHT
     shift = float(np.linalg.norm(target.position - state.plan.target.position))
-    if shift <= params.correction_threshold_m:
+    blind = straight and _way_left(state, now) < params.correction_blind_m
+    if shift <= (params.correction_limit_m if blind else params.correction_threshold_m):
         return state, ()
     name = state.goal.keypoint
     if state.corrections >= params.max_corrections:
         message = f"{name!r} keeps moving: corrected {state.corrections} times"
         return end(state, GraspCode.LOST, message, now, params)
     state = dataclasses.replace(state, corrections=state.corrections + 1)
-    straight = state.phase == state.STRAIGHT
     if straight and shift > params.correction_limit_m:
         return look_again(state, now, params)
     return ask_for_plan(state, target, correction=straight)

@@ -95,8 +95,9 @@ class GraspParameters(Parameters):
         unit="m", low=0.005, high=0.5,
     )  # fmt: skip
     correction_blind_m: float = param(
-        0.05, "Last part of the way in, without corrections: there the hand hides what it is about "
-        "to grasp, and perception errs.", unit="m", low=0.0, high=0.3,
+        0.05, "Last part of the way in, without corrections below correction_limit_m: there the "
+        "hand hides what it is about to grasp, and perception errs.",
+        unit="m", low=0.0, high=0.3,
     )  # fmt: skip
     max_corrections: int = param(6, "More corrections than this end the grasp.", low=0, high=100)
     # Geometry of the scene
@@ -253,10 +254,10 @@ class RobotParameters(Parameters):
         unit="rad/s^3", low=0.1, high=10000.0,
     )  # fmt: skip
     speed_scale: float = param(
-        0.5, "Scale of all speeds; accelerations scale with it too.", low=0.01, high=1.0
+        0.7, "Scale of all speeds; accelerations scale with it too.", low=0.01, high=1.0
     )
     line_speed_m_s: float = param(
-        0.20, "Speed of the hand on straight lines, before scaling.", unit="m/s", low=0.01, high=1.0
+        0.17, "Speed of the hand on straight lines, before scaling.", unit="m/s", low=0.01, high=1.0
     )
     limit_margin_rad: float = param(
         0.03, "Distance kept from joint limits.", unit="rad", low=0.0, high=0.5
