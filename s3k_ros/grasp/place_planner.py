@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from s3k_ros.errors import UnsafeMotionError
 from s3k_ros.geometry.se3 import Transform
 from s3k_ros.grasp.codes import GraspCode
-from s3k_ros.grasp.goal import PlaceGoal, Refusal, Vector
+from s3k_ros.grasp.goal import PlaceGoal, Refusal, ReleaseGoal, Vector
 from s3k_ros.grasp.hand import OPEN_HAND, Hand
 from s3k_ros.grasp.motion import ArmState, MotionPlanner, Posture, text
 from s3k_ros.grasp.planner import GraspPlan, Target
@@ -23,6 +23,8 @@ Array = NDArray[np.float64]
 
 # Yaws tried when the hand's own cannot be kept: the nearest first, over the full turn.
 _YAW_STEP_RAD = np.pi / 8
+# A release draws back less when there is no room for more.
+_RETREAT_SHARES = (1.0, 0.5, 0.25)
 # A trail that is shorter leads nowhere; a turn of the hand counts as this much way per rad.
 _SHORTEST_TRAIL_M = 0.002
 _TURN_M_PER_RAD = 0.02
@@ -154,6 +156,18 @@ class PlacePlanner:
         if isinstance(way, Refusal):
             return way
         return RetreatPlan(pose, way, self._motion.tcp_path(way))
+
+    def release(self, goal: ReleaseGoal, start: ArmState) -> RetreatPlan:
+        """Plans the way back of a release: shorter than wanted, or none, rather than no release."""
+        wanted, reason = goal.retreat_distance_m, ""
+        for share in _RETREAT_SHARES:
+            way = self.retreat(RetreatGoal(share * wanted), start)
+            if isinstance(way, RetreatPlan):
+                note = f"drawn back {1e3 * share * wanted:.0f} mm only: {reason}" if reason else ""
+                return dataclasses.replace(way, note=note)
+            reason = reason or way.message
+        pose = self._motion.arm.forward(start.position)
+        return RetreatPlan(pose, None, pose.translation[None], note=f"not drawn back: {reason}")
 
     def retract(self, goal: RetractGoal, start: ArmState) -> RetreatPlan | Refusal:
         """Plans a way back along a trail: it is free, because the arm has just been there."""

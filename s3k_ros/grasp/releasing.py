@@ -103,7 +103,6 @@ def draw_back(state: PlaceState | ReleaseState, now: float, params: GraspParamet
     if state.planning or state.jaws.busy or state.plan is None:
         return state, ()
     retreat = state.plan.retreat
-    state = dataclasses.replace(state, pressed=0.0)
     if retreat is None:
         return _released(state, now, params)
     return move(state, Phase.RETREAT, retreat, now, params, Tare())

@@ -34,7 +34,7 @@ class TaskPlanner:
             case RetreatGoal():
                 return self._places.retreat(goal, start)
             case ReleaseGoal():
-                return self._places.retreat(RetreatGoal(goal.retreat_distance_m), start)
+                return self._places.release(goal, start)
             case PlaceGoal() if target is not None:
                 return self._places.plan(goal, target, start)
             case GraspGoal() if target is not None:

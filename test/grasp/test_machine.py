@@ -52,7 +52,7 @@ def a_plan(position=POINT, approach=True) -> GraspPlan:
     joints, speed = np.outer([0.0, 1.0], np.ones(7)), np.full((2, 7), 0.25)
     align = JointTrajectory(np.array([0.0, 4.0]), joints, speed, np.zeros((2, 7)))
     pose = Transform(np.eye(3), position)
-    above = Transform(np.eye(3), position + [0.0, 0.0, GOAL.approach_distance_m])
+    above = Transform(np.eye(3), position + np.array([0.0, 0.0, GOAL.approach_distance_m]))
     target = Target(position, np.eye(3) * 1e-5)
     path = np.stack([above.translation, position])
     return GraspPlan(target, pose, above, pose, still if approach else None, align, still, path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 
 import numpy as np
@@ -285,7 +286,13 @@ class FakeKeypoints:
 
 def direct_planner(grasp: GraspParameters, robot: RobotParameters) -> DirectPlanner:
     """A planner of all tasks that plans at once."""
-    return DirectPlanner(TaskPlanner(GraspPlanner(sawyer(), grasp, robot), grasp, robot))
+    return DirectPlanner(task_planner(grasp, robot))
+
+
+@functools.cache
+def task_planner(grasp: GraspParameters, robot: RobotParameters) -> TaskPlanner:
+    """A planner of all tasks; it keeps nothing from one plan to the next."""
+    return TaskPlanner(GraspPlanner(sawyer(), grasp, robot), grasp, robot)
 
 
 class DirectPlanner:
