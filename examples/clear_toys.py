@@ -48,7 +48,9 @@ TOYS = (
 )
 # Base frame, m: over the middle of the bin's floor. The toy hangs below the fingers, so the hand
 # goes down until it touches, and no further than this.
-BIN = (0.56, 0.54, 0.0)
+BIN = (0.56, 0.54, -0.02)
+# m: so high above grasp and bin that a toy which hangs by its paw clears the bin's walls.
+LIFT, OVER_THE_BIN = 0.25, 0.25
 TRIES = 3
 # These ask for a person: the next toy would fare no better.
 SERIOUS = {
@@ -83,7 +85,13 @@ def carry(cell: Cell, toy: Toy, number: int, bin_position: tuple[float, float, f
     """One try: grasp at the first keypoint that can be, and put it into the bin."""
     if not grip(cell, toy, number):
         return False
-    placed = told(toy, cell.place(bin_position, until_contact=True, on_progress=Phases()))
+    placed = told(
+        toy,
+        cell.place(
+            bin_position, approach_distance_m=OVER_THE_BIN, until_contact=True,
+            on_progress=Phases(),
+        ),
+    )  # fmt: skip
     if placed:
         return True
     # Still in the jaws, and no way to the bin: do not carry it about.
@@ -100,7 +108,12 @@ def grip(cell: Cell, toy: Toy, number: int) -> bool:
         result = told(
             toy,
             cell.grasp(
-                keypoint, toward, object_id=toy.object_id, offset=toy.offset, on_progress=Phases()
+                keypoint,
+                toward,
+                object_id=toy.object_id,
+                offset=toy.offset,
+                lift_height_m=LIFT,
+                on_progress=Phases(),
             ),
         )
         if result.held:

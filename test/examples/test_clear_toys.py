@@ -41,11 +41,11 @@ class Told:
     def load_model(self, path):
         self.calls.append(("model", Path(path).stem))
 
-    def grasp(self, keypoint, toward, *, object_id, offset, on_progress):
+    def grasp(self, keypoint, toward, *, object_id, offset, lift_height_m, on_progress):
         self.calls.append(("grasp", object_id, keypoint))
         return self.grasps.pop(0) if self.grasps else HELD
 
-    def place(self, at, *, until_contact, on_progress):
+    def place(self, at, *, approach_distance_m, until_contact, on_progress):
         self.calls.append(("place", tuple(at)))
         return self.places.pop(0) if self.places else result()
 
