@@ -58,9 +58,9 @@ class ContactMonitor:
         self._zero: Array | None = None
 
     def tare(self, recent: tuple[WrenchReading, ...], now: float) -> None:
-        """Takes the mean of the last quarter of a second as zero."""
+        """Takes the median of the last quarter of a second as zero: a spike in it moves little."""
         forces = _finite(r.force for r in recent if now - r.received_at <= _TARE_WINDOW_S)
-        self._zero = np.mean(forces, axis=0) if forces else None
+        self._zero = np.median(forces, axis=0) if forces else None
 
     def change(self, recent: tuple[WrenchReading, ...]) -> float | None:
         """N, over the last few samples; None without a sensor or before it was tared."""

@@ -9,6 +9,7 @@ from support.kinematic_cell import STEP_S, Cell, sawyer
 
 from s3k_ros.grasp.codes import GraspCode, Phase
 from s3k_ros.grasp.events import Fault
+from s3k_ros.grasp.monitors import ContactMonitor
 from s3k_ros.grasp.ports import JointReading, RobotReading, WrenchReading
 from s3k_ros.grasp.safety import SafetyMonitor, refused_by
 from s3k_ros.params.grasp import GraspParameters, RobotParameters
@@ -19,7 +20,7 @@ STOP_S = 0.1
 
 
 def monitor(**grasp) -> SafetyMonitor:
-    return SafetyMonitor(GraspParameters(**grasp), RobotParameters(), sawyer())
+    return SafetyMonitor(GraspParameters(**grasp), RobotParameters(speed_scale=0.5), sawyer())
 
 
 def code(fault: Fault | None) -> GraspCode | None:
@@ -96,6 +97,17 @@ def test_a_wrench_that_repeats_itself_is_silent_and_noise_of_a_digit_is_not():
     safety = monitor(wrench_stuck_s=0.3)
     slow = tuple(WrenchReading(np.ones(3), 0.2 * i) for i in range(10))
     assert all(safety.wrench(slow[:i], 0.2 * i) is None for i in range(1, 10))
+
+
+def test_a_spike_while_taring_is_no_contact_afterwards():
+    quiet = wrenches(25, 0.5)
+    hit = tuple(
+        WrenchReading(r.force + (300.0 if 5 <= i < 15 else 0.0), r.received_at)
+        for i, r in enumerate(quiet)
+    )
+    contact = ContactMonitor()
+    contact.tare(hit, 0.25)
+    assert contact.change(wrenches(3, 0.5, 0.3)) < 5.0
 
 
 # -- time ----------------------------------------------------------------------------------------

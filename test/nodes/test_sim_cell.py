@@ -1,5 +1,7 @@
 """The simulated cell as a process: hardware names, images, reset, faults."""
 
+import signal
+import sys
 import time
 
 import numpy as np
@@ -318,6 +320,33 @@ def test_joint_velocities_move_the_arm_until_they_stop(cell, ros):
     assert cell.joints[-1].velocity[0] == pytest.approx(0.2, abs=0.05)
     ros.spin(0.6)
     assert cell.speed < 0.02 and cell.position[0] > 0.05
+    assert cell.result(cell.send(cell.arm, trajectory(HOME, 2.0))).error_code == 0
+
+
+def test_a_client_that_is_killed_mid_motion_leaves_an_arm_that_ends_at_rest(cell, ros, start_node):
+    """As when the grasp server is killed: actions know nothing of their clients' lives."""
+    code = f"""
+import rclpy
+from builtin_interfaces.msg import Duration
+from control_msgs.action import FollowJointTrajectory
+from rclpy.action import ActionClient
+from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
+rclpy.init()
+node = rclpy.create_node("doomed")
+client = ActionClient(node, FollowJointTrajectory, "{ARM}")
+client.wait_for_server()
+point = JointTrajectoryPoint(positions={AWAY.tolist()}, velocities=[0.0] * 7)
+point.time_from_start = Duration(sec=3)
+trajectory = JointTrajectory(joint_names={list(ARM_JOINTS)}, points=[point])
+client.send_goal_async(FollowJointTrajectory.Goal(trajectory=trajectory))
+rclpy.spin(node)
+"""
+    client = start_node("doomed", program=[sys.executable, "-c", code])
+    ros.spin_until(lambda: cell.speed > 0.1, what="motion")
+    client.stop(signal.SIGKILL)
+    ros.spin_until(
+        lambda: np.abs(cell.position - AWAY).max() < 0.01 and cell.speed < 0.02, 20.0, "its end"
+    )
     assert cell.result(cell.send(cell.arm, trajectory(HOME, 2.0))).error_code == 0
 
 
