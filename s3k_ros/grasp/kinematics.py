@@ -26,6 +26,8 @@ _PROGRESS, _PATIENCE = 0.8, 8
 # stay small.
 _DAMPING_FLOOR = 1e-8
 _DAMPING_GAIN = 1e-2
+# Gradient projection away from joint limits.
+_ROOM_STEPS, _ROOM_GAIN = 8, 0.5
 # A radian of turn counts as much as this way.
 _TURN_LENGTH_M = 0.3
 
@@ -186,6 +188,41 @@ class ArmModel:
                 continue
             found.append(joints)
             yield joints
+
+    def roomier(self, target: Transform, joints: Array, room: float) -> Array:
+        """The same pose with more room to the joint limits, by the arm's redundancy.
+
+        Gradient projection (Liegeois 1977): joints nearer to a limit than ``room`` are drawn away
+        from it within the null space of the Jacobian.
+
+        Args:
+            target: ``base_from_tcp``, which ``joints`` reach.
+            joints: (n,) rad.
+            room: rad that each joint should have to its limits.
+
+        Returns:
+            (n,) rad; ``joints`` themselves when nothing better was found.
+        """
+        goal = self.world_from_base * pin.SE3(target.rotation, target.translation)
+        moved = joints
+        for _ in range(_ROOM_STEPS):
+            lacking = np.maximum(room - (moved - self.lower), 0.0)
+            lacking -= np.maximum(room - (self.upper - moved), 0.0)
+            if not lacking.any():
+                break
+            jacobian = self._jacobian(self.configuration(moved))
+            error = pin.log6(self.data.oMf[self._tcp].actInv(goal)).vector
+            pull = _ROOM_GAIN * lacking
+            square = jacobian @ jacobian.T + _DAMPING_FLOOR * np.eye(6)
+            step = pull + jacobian.T @ np.linalg.solve(square, error - jacobian @ pull)
+            step *= min(1.0, _MAX_STEP_RAD / max(float(np.abs(step).max()), 1e-12))
+            moved = np.clip(moved + step, self.lower, self.upper)
+        found = self.solve(target, moved)
+        return joints if found is None or self.room(found) <= self.room(joints) else found
+
+    def room(self, joints: Array) -> float:
+        """Least distance in rad of any joint to its limits, margin included."""
+        return float(np.minimum(joints - self.lower, self.upper - joints).min())
 
     def collision_geometry(self) -> pin.GeometryModel:
         """A copy of the description's collision shapes, on the joints of ``model``."""

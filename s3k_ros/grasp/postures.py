@@ -20,7 +20,7 @@ Array = NDArray[np.float64]
 # Seeds besides the current and the home posture; drawn once, so that plans are reproducible.
 _EXTRA_SEEDS = 6
 # Room that a posture should have. What lacks all of it costs as much as a second of motion.
-_LIMIT_ROOM_RAD = 0.3
+_LIMIT_ROOM_RAD = 0.5
 _OBSTACLE_ROOM_M = 0.05
 # Singular values of this many times the refused one are good.
 _SINGULARITY_ROOM = 3.0
@@ -79,16 +79,24 @@ class PostureSearch:
                 Posture(pose, joints, more + self.cost(joints, start, hand))
                 for pose, more in zip(poses, own, strict=True)
                 if time.monotonic() < until
-                for joints in self._arm.solutions(pose, seeds)
+                for joints in self._roomy(pose, seeds)
             ]
             yield from sorted(found, key=lambda posture: posture.cost)
+
+    def _roomy(self, pose: Transform, seeds: Sequence[Array]) -> Iterator[Array]:
+        """Solutions for a pose; those near a joint limit also with more room, if there is some."""
+        for joints in self._arm.solutions(pose, seeds):
+            yield joints
+            if self._arm.room(joints) < _LIMIT_ROOM_RAD:
+                roomier = self._arm.roomier(pose, joints, 2 * _LIMIT_ROOM_RAD)
+                if roomier is not joints:
+                    yield roomier
 
     def cost(self, joints: Array, start: Array, hand: Hand = OPEN_HAND) -> float:
         """Seconds of motion from ``start``, and up to one more for each kind of room it lacks."""
         travel = float((np.abs(joints - start) / self._arm.velocity).max())
-        limits = float(np.minimum(joints - self._arm.lower, self._arm.upper - joints).min())
         rooms = [
-            (limits, _LIMIT_ROOM_RAD),
+            (self._arm.room(joints), _LIMIT_ROOM_RAD),
             (self._arm.singularity(joints), _SINGULARITY_ROOM * self._margin),
             (self._collision.obstacle_clearance(joints, hand), _OBSTACLE_ROOM_M),
         ]

@@ -138,3 +138,18 @@ def test_a_description_that_is_no_urdf_or_no_file_is_refused(tmp_path):
         ArmModel("<robot", RobotParameters().arm_joints)
     with pytest.raises(ConfigurationError, match="cannot be read"):
         ArmModel.from_file(tmp_path / "none.urdf", RobotParameters().arm_joints)
+
+
+def test_redundancy_draws_joints_away_from_their_limits():
+    arm, rng = sawyer(), np.random.default_rng(4)
+    better = 0
+    for _ in range(40):
+        joints = rng.uniform(arm.lower, arm.upper)
+        joints[rng.integers(7)] = arm.lower[0] + 0.05
+        joints = np.clip(joints, arm.lower, arm.upper)
+        pose = arm.forward(joints)
+        moved = arm.roomier(pose, joints, 1.0)
+        assert arm.room(moved) >= arm.room(joints)
+        assert np.abs(arm.forward(moved).translation - pose.translation).max() < 1e-4
+        better += arm.room(moved) > arm.room(joints) + 0.05
+    assert better > 20
