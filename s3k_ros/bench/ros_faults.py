@@ -42,6 +42,8 @@ from s3k_ros.ros import qos
 DOMAINS = range(40, 60)
 NAMES = ("head", "left_front_paw", "right_front_paw", "body", "tail")
 PLACES = {"right_front_paw": (0.60, 0.05, -0.13), "body": (0.66, 0.12, -0.11)}
+# Of the gripper: there may be something between the jaws, so that places are looked at too.
+HOLDING_RAD = 0.5
 _UNDER_WAY = 12
 _TRIES = 200
 _ANSWER_S = 30.0
@@ -89,7 +91,7 @@ class WitnessRobot(Node):
         stamp = self.get_clock().now().to_msg()
         joints = JointState(name=[*self._robot.arm_joints, self._robot.gripper_joint])
         joints.header.stamp = stamp
-        joints.position = [*self._robot.home_rad, 0.0]
+        joints.position = [*self._robot.home_rad, HOLDING_RAD]
         self._joints.publish(joints)
         wrench = WrenchStamped()
         wrench.header.stamp = stamp
