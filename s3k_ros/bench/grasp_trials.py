@@ -143,9 +143,10 @@ def attempt(trial: Trial) -> Tried:
 
 
 def _off_mm(cell: GraspCell, truth: np.ndarray) -> float:
-    if not cell.view.shown:
+    targets = [plan.target for plan in cell.view.shown]
+    if not targets or targets[0] is None:
         return float("nan")
-    return 1e3 * float(np.linalg.norm(cell.view.shown[0].target.position - truth))
+    return 1e3 * float(np.linalg.norm(targets[0].position - truth))
 
 
 def _look(trial: Trial) -> CameraLook:
