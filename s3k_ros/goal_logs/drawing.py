@@ -44,9 +44,9 @@ def style_sheet() -> str:
     return resources.files("s3k_ros.goal_logs").joinpath("templates/page.css").read_text("utf-8")
 
 
-def new_figure(width: float, height: float) -> Figure:
-    """An empty figure of a size in inches."""
-    figure = Figure(figsize=(width, height), layout="constrained")
+def new_figure(width: float, height: float, *, arranged: bool = True) -> Figure:
+    """An empty figure of a size in inches, whose axes are arranged by themselves or by hand."""
+    figure = Figure(figsize=(width, height), layout="constrained" if arranged else "none")
     FigureCanvasSVG(figure)
     return figure
 

@@ -66,7 +66,13 @@ def plain(value: Any) -> Any:
 
 
 def joint_state(reading: JointReading, robot: RobotParameters, time_ns: int) -> dict[str, Any]:
-    """The values of a sensor_msgs/JointState: the arm, and the gripper's joint where known."""
+    """The values of a sensor_msgs/JointState: the arm, and the gripper's joint where known.
+
+    Args:
+        reading: as it came.
+        robot: names of the joints.
+        time_ns: on the robot's clock.
+    """
     names, positions = list(robot.arm_joints), reading.positions.tolist()
     if reading.width is not None and robot.gripper_joint not in names:
         names.append(robot.gripper_joint)

@@ -78,7 +78,8 @@ class GoalLogWriter:
             self._json("parameters", "Parameters", values, now)
         match entry:
             case JointReading():
-                values = entries.joint_state(entry, self._robot, now)
+                stamp_ns = max(round(_NS_PER_S * entry.time), 0)
+                values = entries.joint_state(entry, self._robot, stamp_ns)
                 self._cdr("joint_states", schemas.JOINT_STATE, values, now)
             case WrenchReading():
                 self._cdr("wrench", schemas.WRENCH, entries.wrench(entry, now), now)

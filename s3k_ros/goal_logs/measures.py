@@ -59,15 +59,14 @@ def jaw_widths(log: GoalLog) -> tuple[Array, Array]:
 
 def measured_speeds(log: GoalLog) -> tuple[Array, Array]:
     """(N,) s and (N, n) rad/s by differences of the joint states."""
-    times, positions = log.joint_times, log.joints
-    increasing = np.concatenate([[True], np.diff(times) > 1e-6])
-    times, positions = times[increasing], positions[increasing]
+    new = np.concatenate([[True], np.diff(log.joint_stamps) > 1e-6])
+    times, stamps, positions = log.joint_times[new], log.joint_stamps[new], log.joints[new]
     if len(times) < 3:
         return times, np.zeros_like(positions)
-    step = max(round(_SPEED_S / float(np.median(np.diff(times)))), 1)
+    step = max(round(_SPEED_S / float(np.median(np.diff(stamps)))), 1)
     if len(times) <= step:
         return times, np.zeros_like(positions)
-    spans = (times[step:] - times[:-step])[:, None]
+    spans = (stamps[step:] - stamps[:-step])[:, None]
     return (times[step:] + times[:-step]) / 2.0, (positions[step:] - positions[:-step]) / spans
 
 
@@ -76,8 +75,8 @@ def planned_at(log: GoalLog, times: Array) -> tuple[Array, Array]:
     positions = np.full((len(times), len(log.joint_names)), np.nan)
     velocities = positions.copy()
     stopped = [time for time, command in log.commands if command["command"] == "StopArm"]
-    starts = [motion.start for motion in log.motions]
-    for motion, following in zip(log.motions, [*starts[1:], np.inf], strict=True):
+    following_starts = [*(motion.start for motion in log.motions[1:]), np.inf]
+    for motion, following in zip(log.motions, following_starts, strict=False):
         end = min([motion.start + float(motion.times[-1]), following,
                    *(time for time in stopped if time > motion.start)])  # fmt: skip
         inside = (times >= motion.start) & (times <= end)

@@ -87,8 +87,8 @@ def tiles(log: GoalLog) -> list[Tile]:
         spread = np.sqrt(np.maximum(np.linalg.eigvalsh(_finite(keypoint.covariances))[:, -1], 0.0))
         if len(spread):
             found.append(Tile(f"{1e3 * float(np.median(spread)):.1f} mm", "keypoint, largest σ"))
-    corrections = sum(values.get("correction") is True for _, values in log.commands)
-    found.append(Tile(f"{len(log.plans)}", f"plans, {corrections} of them asked as corrections"))
+    if len(log.plans) > 1:
+        found.append(Tile(f"{len(log.plans)}", "plans, the later ones corrections"))
     return found
 
 

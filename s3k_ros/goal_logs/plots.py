@@ -65,7 +65,12 @@ def joints(log: GoalLog) -> str:
     count = len(log.joint_names)
     if not count or not len(log.joint_times):
         return ""
-    figure = new_figure(11.0, 1.15 * count + 0.9)
+    height = 1.15 * count + 0.9
+    # By hand: for so many axes arranging takes longer than all the rest.
+    figure = new_figure(11.0, height, arranged=False)
+    figure.subplots_adjust(
+        left=0.1, right=0.99, bottom=0.5 / height, top=1 - 0.5 / height, wspace=0.14, hspace=0.18
+    )
     grid = figure.subplots(count, 2, sharex=True, squeeze=False)
     times, speeds = measured_speeds(log)
     planned, planned_speeds = planned_at(log, log.joint_times)
@@ -83,7 +88,7 @@ def joints(log: GoalLog) -> str:
     for axes in grid[-1]:
         axes.set_xlabel("time since the goal came (s)")
     handles = grid[0, 0].get_legend_handles_labels()
-    figure.legend(*handles, loc="outside upper right", ncols=2)
+    figure.legend(*handles, loc="upper right", ncols=2)
     return svg(figure)
 
 
@@ -111,6 +116,7 @@ def keypoint(log: GoalLog, name: str) -> str:
         place.axvline(time, label=("corrected", "planned")[number == 0] if number < 2 else None,
                       **style)  # fmt: skip
     place.set(ylabel="from its first position (mm)")
+    place.margins(y=0.2)
     place.legend(loc="upper left", ncols=6)
     trust.plot(found.times, found.confidences, ".-", c=MEASURED, ms=3)
     least = log.request.get("min_confidence")
@@ -183,9 +189,12 @@ def _forces(axes: Axes, log: GoalLog) -> None:
 
 
 def _phase_marks(axes: Sequence[Axes], log: GoalLog) -> None:
+    """Tints the phases, and lets the plots begin and end with the goal."""
     for name, begin, end in log.phases:
         for one in axes:
             one.axvspan(begin, end, color=_PHASES.get(name, "#888888"), alpha=0.07, lw=0)
+    for one in axes:
+        one.set_xlim(0.0, max(log.ended, 0.1))
 
 
 def _poses(plan: dict[str, Any]) -> dict[str, Transform]:
@@ -203,8 +212,9 @@ def _pose(axes: Axes, name: str, pose: Transform, first: int, second: int) -> No
     ends = np.stack([centre - half, centre + half])
     axes.plot(ends[:, first], ends[:, second], c=INK, lw=1.6)
     axes.plot(centre[first], centre[second], "o", c=INK, ms=3.5)
-    axes.annotate(name, (centre[first], centre[second]), xytext=(5, 4), fontsize=8,
-                  textcoords="offset points")  # fmt: skip
+    if second == 2:  # from above, grasp and pregrasp are one point
+        axes.annotate(name, (centre[first], centre[second]), xytext=(5, 4), fontsize=8,
+                      textcoords="offset points")  # fmt: skip
 
 
 def _keypoint_in_space(

@@ -52,7 +52,8 @@ class GoalLog:
         started: s on the server's clock.
         request: the goal; ``kind`` is its class.
         parameters: of the server, by name.
-        joint_names, joint_times, joints: of the arm: (N,) s, (N, n) rad.
+        joint_names, joint_times, joints: of the arm: (N,) s of receipt, (N, n) rad.
+        joint_stamps: (N,) s on the robot's clock, for differences alone.
         width_times, knuckle: (N,) s, (N,) rad of the gripper's joint.
         wrench_times, forces: (N,) s, (N, 3) N.
         robot: (time, values) of the robot's state.
@@ -72,6 +73,7 @@ class GoalLog:
     joint_names: tuple[str, ...]
     joint_times: Array
     joints: Array
+    joint_stamps: Array
     width_times: Array
     knuckle: Array
     wrench_times: Array
@@ -98,7 +100,7 @@ class GoalLog:
             if not marks or marks[-1][0] != name:
                 marks.append((name, time))
         ends = [*(time for _, time in marks[1:]), self.ended]
-        return [(name, begin, end) for (name, begin), end in zip(marks, ends, strict=True)]
+        return [(name, begin, end) for (name, begin), end in zip(marks, ends, strict=False)]
 
 
 def read(path: Path | str) -> GoalLog:
@@ -141,6 +143,7 @@ class _Reader:
             joint_names=arm,
             joint_times=np.array([t for t, _ in joints]),
             joints=_rows([m.position[: len(arm)] for _, m in joints], len(arm)),
+            joint_stamps=np.array([_stamp(m) for _, m in joints]),
             width_times=np.array([t for t, _ in jaws]),
             knuckle=np.array([m.position[list(m.name).index(robot["gripper_joint"])]
                               for _, m in jaws]),
@@ -208,6 +211,10 @@ def _motion(time: float, message: Any, joints: int) -> LoggedMotion:
         positions=_rows([p.positions for p in message.points], joints),
         velocities=_rows([p.velocities for p in message.points], joints),
     )
+
+
+def _stamp(message: Any) -> float:
+    return float(message.header.stamp.sec + message.header.stamp.nanosec / _NS_PER_S)
 
 
 def _flags(message: Any) -> dict[str, Any]:

@@ -10,40 +10,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 from support.executor_runs import GOAL, in_phase, moved
-from support.kinematic_cell import Cell
+from support.logged_cell import LoggedCell
 
 from s3k_ros.errors import ConfigurationError, DataError
 from s3k_ros.goal_logs import reader
 from s3k_ros.goal_logs.folder import LogFolder, resolved
-from s3k_ros.goal_logs.journal import GoalJournal
 from s3k_ros.grasp.codes import GraspCode
 from s3k_ros.grasp.goal import GraspGoal
 
 
-class Bench:
-    """A kinematic cell whose executor writes a journal."""
-
-    def __init__(self, folder: Path, **limits: int) -> None:
-        self.cell, self.warnings = Cell(), []
-        self.executor = self.cell.make_executor()
-        self.folder = LogFolder(folder, **limits)
-        parameters = {"grasp": self.executor.grasp, "robot": self.cell.robot}
-        self.journal = GoalJournal(self.folder, self.cell.robot, parameters, self.warnings.append)
-        ports = dataclasses.replace(self.executor._ports, journal=self.journal)
-        self.executor._ports = ports
-
-    def grasp(self, goal: GraspGoal = GOAL, until=None):
-        refused = self.executor.start(goal)
-        return refused or self.cell.run(**({} if until is None else {"until": until}))
-
-    def log(self) -> reader.GoalLog:
-        self.journal.close()
-        return reader.read(self.journal.newest)
-
-
 @pytest.fixture
 def bench(tmp_path):
-    made = Bench(tmp_path / "logs")
+    made = LoggedCell(tmp_path / "logs")
     yield made
     made.journal.close()
 
@@ -73,7 +51,7 @@ def test_a_log_holds_inputs_plan_phases_and_outcome(bench):
 
 
 def test_motions_are_where_the_arm_was(bench):
-    bench.grasp(until=in_phase("align", 0.2))
+    bench.grasp(until=in_phase("approach", 0.2))
     bench.cell.keypoints.positions["right_front_paw"] = moved([0.02, -0.01, 0.0])
     bench.cell.run()
     log = bench.log()
@@ -112,7 +90,7 @@ def test_a_grasp_takes_little_room(bench):
 
 
 def test_the_folder_keeps_the_newest_and_nothing_but_logs_is_removed(tmp_path):
-    bench = Bench(tmp_path, most_files=2)
+    bench = LoggedCell(tmp_path, most_files=2)
     (tmp_path / "2026-01-01_notes.mcap").touch()
     for _ in range(4):
         bench.grasp(GraspGoal("head", lift_height_m=float("nan")))
@@ -131,7 +109,7 @@ def test_the_folder_keeps_a_total_size(tmp_path):
 
 @pytest.mark.skipif(os.geteuid() == 0 and not Path("/proc").exists(), reason="needs /proc")
 def test_a_folder_that_cannot_be_written_warns_once_and_disturbs_nothing():
-    bench = Bench(Path("/proc/logs"))
+    bench = LoggedCell(Path("/proc/logs"))
     for _ in range(2):
         assert bench.grasp().code == GraspCode.SUCCESS
     bench.journal.close()
