@@ -46,7 +46,7 @@ def style_sheet() -> str:
 
 def new_figure(width: float, height: float, *, arranged: bool = True) -> Figure:
     """An empty figure of a size in inches, whose axes are arranged by themselves or by hand."""
-    figure = Figure(figsize=(width, height), layout="constrained" if arranged else "none")
+    figure = Figure(figsize=(width, height), layout="constrained" if arranged else None)
     FigureCanvasSVG(figure)
     return figure
 
