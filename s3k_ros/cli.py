@@ -113,6 +113,7 @@ COMMANDS = (
     Command(
         ("bench", "faults"), "s3k_ros.bench.faults", "random faults in all phases of a task", "sim"
     ),
+    Command(("bench", "planning"), "s3k_ros.bench.planning", "planning's time, ways around a wall"),
     Command(
         ("bench", "render"), "s3k_ros.bench.render", "rendering against a bare MuJoCo loop", "sim"
     ),
