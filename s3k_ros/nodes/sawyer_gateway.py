@@ -13,7 +13,6 @@ from sensor_msgs.msg import JointState
 from std_msgs.msg import Float64MultiArray
 from std_srvs.srv import Trigger
 
-from s3k_ros.errors import DataError
 from s3k_ros.msg import RobotState
 from s3k_ros.params.gateway import SawyerGatewayParameters
 from s3k_ros.ros import qos, sawyer
@@ -22,6 +21,7 @@ from s3k_ros.ros.node import S3kNode, run_node
 from s3k_ros.ros.rosbridge import Event, RosbridgeLink, Subscription
 from s3k_ros.ros.rosbridge_action import Ros1Action
 from s3k_ros.ros.sawyer_arm import SawyerArm
+from s3k_ros.ros.sawyer_results import feedback_from_ros1, result_from_ros1
 from s3k_ros.ros.sawyer_velocity import VelocityForwarder
 
 _TICK_S = 0.01
@@ -40,7 +40,9 @@ class SawyerGatewayNode(S3kNode):
         self._complaint: tuple[float, str] | None = None
         self._told_at, self._settled = 0.0, False
         self._told: tuple[Any, ...] = ()
-        self._action = Ros1Action(p.arm_action, _FOLLOW, self._publish)
+        self._action = Ros1Action(
+            p.arm_action, _FOLLOW, self._publish, result_from_ros1, feedback_from_ros1
+        )
         self._velocity = VelocityForwarder(
             p.joints, p.velocity_rate_hz, p.velocity_timeout_s, self._publish
         )
@@ -89,7 +91,7 @@ class SawyerGatewayNode(S3kNode):
         for event in self._link.drain():
             try:
                 self._take(event)
-            except (DataError, LookupError, TypeError, ValueError, AttributeError) as error:
+            except Exception as error:  # whatever the other side sent, this one goes on
                 self._link.refuse(f"{event.topic}: {type(error).__name__}: {error}")
         self._arm.tick(time.monotonic())
         self._tell_state()

@@ -51,8 +51,8 @@ class RemoteGoal:
         status: the newest; of a goal that is over the last.
         over: nothing more will come of it.
         text: why it ended, as actionlib says.
-        result: JSON object; None without one.
-        feedback: the newest JSON object.
+        result: as it was read; None without one.
+        feedback: the newest, as it was read.
     """
 
     id: str
@@ -60,8 +60,8 @@ class RemoteGoal:
     status: Status = Status.PENDING
     over: bool = False
     text: str = ""
-    result: dict[str, Any] | None = None
-    feedback: dict[str, Any] | None = None
+    result: Any = None
+    feedback: Any = None
     missed_lists: int = 0
     ended_lists: int = 0
 
@@ -73,11 +73,18 @@ class Ros1Action:
         name: of the action, such as /robot/limb/right/follow_joint_trajectory.
         kind: without its suffixes, such as control_msgs/FollowJointTrajectory.
         publish: sends a message on a topic; False when it could not.
+        read_result, read_feedback: make what `RemoteGoal` holds of a JSON object, or raise.
     """
 
     def __init__(
-        self, name: str, kind: str, publish: Callable[[str, dict[str, Any]], bool]
+        self,
+        name: str,
+        kind: str,
+        publish: Callable[[str, dict[str, Any]], bool],
+        read_result: Callable[[dict[str, Any]], Any] = dict,
+        read_feedback: Callable[[dict[str, Any]], Any] = dict,
     ) -> None:
+        self._read_result, self._read_feedback = read_result, read_feedback
         self._name = name
         self._publish = publish
         self._goals: dict[str, RemoteGoal] = {}
@@ -128,7 +135,7 @@ class Ros1Action:
         """A message of one of `topics`.
 
         Raises:
-            KeyError, TypeError, ValueError: it is not what its topic's type says.
+            Exception: whatever comes of a message that is not what its topic's type says.
         """
         if topic == self.status_topic:
             self._take_list(message["status_list"])
@@ -138,9 +145,9 @@ class Ros1Action:
             return
         goal.seen = True
         if topic.endswith("/feedback"):
-            goal.feedback = dict(message["feedback"])
+            goal.feedback = self._read_feedback(message["feedback"])
             return
-        result = dict(message["result"])
+        result = self._read_result(message["result"])
         self._end(goal, Status(message["status"]["status"]), message["status"]["text"], result)
 
     def _take_list(self, entries: list[dict[str, Any]]) -> None:
@@ -164,9 +171,7 @@ class Ros1Action:
             if goal.ended_lists >= _LISTS_WITHOUT_RESULT:
                 self._end(goal, status, text, None)
 
-    def _end(
-        self, goal: RemoteGoal, status: Status, text: str, result: dict[str, Any] | None
-    ) -> None:
+    def _end(self, goal: RemoteGoal, status: Status, text: str, result: Any) -> None:
         goal.status, goal.text, goal.result, goal.over = status, str(text), result, True
         self._goals.pop(goal.id, None)
 

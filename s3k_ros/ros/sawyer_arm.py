@@ -18,13 +18,13 @@ from typing import Any
 from control_msgs.action import FollowJointTrajectory
 from rclpy.action import ActionServer, CancelResponse
 from rclpy.action.server import ServerGoalHandle
-from trajectory_msgs.msg import JointTrajectoryPoint
 
 from s3k_ros.params.gateway import SawyerGatewayParameters
-from s3k_ros.ros.conversions import duration_message, nanoseconds
+from s3k_ros.ros.conversions import nanoseconds
 from s3k_ros.ros.node import S3kNode
 from s3k_ros.ros.rosbridge_action import RemoteGoal, Ros1Action, Status
 from s3k_ros.ros.sawyer import Obstacle, RobotMirror
+from s3k_ros.ros.sawyer_results import NAMES, code_and_text, guess
 from s3k_ros.ros.sawyer_trajectory import (
     GoalRefusedError,
     check_goal,
@@ -46,13 +46,6 @@ _SILENT_SERVER = Obstacle(
     "rosrun intera_interface joint_trajectory_action_server.py",
 )
 _Result = FollowJointTrajectory.Result
-_NAMES = {
-    _Result.INVALID_GOAL: "INVALID_GOAL",
-    _Result.INVALID_JOINTS: "INVALID_JOINTS",
-    _Result.OLD_HEADER_TIMESTAMP: "OLD_HEADER_TIMESTAMP",
-    _Result.PATH_TOLERANCE_VIOLATED: "PATH_TOLERANCE_VIOLATED",
-    _Result.GOAL_TOLERANCE_VIOLATED: "GOAL_TOLERANCE_VIOLATED",
-}
 
 
 @dataclasses.dataclass(eq=False)
@@ -237,11 +230,12 @@ class SawyerArm:
             text = remote.text or "another client on the ROS 1 side cancelled or replaced it"
             self._end(motion, "abort", _Result.INVALID_GOAL, f"PREEMPTED: {text}")
         else:
-            code, said = self._result(remote)
+            code, said = code_and_text(remote)
             cause = self._mirror.obstacle_since(motion.sent_at, now)
             if cause is None and not said and now - motion.over_at < _EXPLAIN_S:
                 return  # its cause may be on its way
-            text = "; ".join(filter(None, (said, str(cause or "") or self._guess(motion, code))))
+            known = said if cause is None else "; ".join(filter(None, (str(cause), said)))
+            text = known or guess(code, remote.feedback, self.params.path_tolerance_rad)
             self._end(motion, "abort", code, text)
 
     def _arrive(self, motion: _Motion) -> None:
@@ -263,43 +257,18 @@ class SawyerArm:
             text = f"{cause}; {text}"
         self._end(motion, "abort", _Result.GOAL_TOLERANCE_VIOLATED, text)
 
-    def _result(self, remote: RemoteGoal) -> tuple[int, str]:
-        """Code and text of a goal that ended otherwise than well."""
-        result = remote.result or {}
-        code = int(result.get("error_code", 0))
-        said = "; ".join(filter(None, (remote.text, str(result.get("error_string", "")))))
-        if code == _Result.SUCCESSFUL:  # intera's server names no code for what it refuses
-            code = _Result.INVALID_GOAL
-        return code, said
-
-    def _guess(self, motion: _Motion, code: int) -> str:
-        """What may have happened when nobody says."""
-        remote = motion.remote
-        feedback = (remote.feedback if remote is not None else None) or {}
-        errors = (feedback.get("error") or {}).get("positions") or [0.0]
-        worst = max(range(len(errors)), key=lambda i: abs(errors[i] or 0.0))
-        names = list(feedback.get("joint_names") or [])
-        if code == _Result.PATH_TOLERANCE_VIOLATED:
-            if abs(errors[worst] or 0.0) > 0.5 * self.params.path_tolerance_rad and names:
-                return f"{names[worst]} was {errors[worst]:.3f} rad off its path: too fast, or held"
-            return (
-                "the robot gave no reason, and its state shows none: the cuff was pressed, or a "
-                "joint left its path"
-            )
-        return "the robot gave no reason; its own log (rosout on the ROS 1 side) may"
-
     def _tell(self, motion: _Motion) -> None:
         """Passes feedback on, each once."""
         remote = motion.remote
         if remote is None or remote.feedback is None or remote.feedback is motion.told:
             return
         motion.told = remote.feedback
-        motion.handle.publish_feedback(feedback_from_ros1(remote.feedback))
+        motion.handle.publish_feedback(remote.feedback)
 
     def _end(self, motion: _Motion, how: str, code: int, text: str) -> None:
         if motion in self._motions:
             self._motions.remove(motion)
-        self.last = ": ".join(filter(None, (how, _NAMES.get(code, ""), text)))
+        self.last = ": ".join(filter(None, (how, NAMES.get(code, ""), text)))
         self._node.get_logger().info(f"goal: {self.last}")
 
         def execute(handle: ServerGoalHandle) -> FollowJointTrajectory.Result:
@@ -310,26 +279,3 @@ class SawyerArm:
             return _Result(error_code=code, error_string=text)
 
         motion.handle.execute(execute)
-
-
-def feedback_from_ros1(message: dict[str, Any]) -> FollowJointTrajectory.Feedback:
-    """Feedback of ROS 1; what cannot be read is left out."""
-    feedback = FollowJointTrajectory.Feedback(joint_names=list(message.get("joint_names") or []))
-    for name in ("desired", "actual", "error"):
-        setattr(feedback, name, _point(message.get(name) or {}))
-    return feedback
-
-
-def _point(message: dict[str, Any]) -> JointTrajectoryPoint:
-    def floats(name: str) -> list[float]:
-        return [float("nan") if v is None else float(v) for v in message.get(name) or ()]
-
-    time = message.get("time_from_start") or {}
-    return JointTrajectoryPoint(
-        positions=floats("positions"),
-        velocities=floats("velocities"),
-        accelerations=floats("accelerations"),
-        time_from_start=duration_message(
-            int(time.get("secs", 0)) * _NS + int(time.get("nsecs", 0))
-        ),
-    )
