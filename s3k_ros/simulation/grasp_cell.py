@@ -56,7 +56,7 @@ PLANNING_S = 0.3
 """A plan is there so long after it was asked for; a correction in a third of that."""
 # As much as the judgements on the wrench look back, at 100 Hz.
 _WRENCHES = 40
-_LOOKING = (Phase.OBSERVE, Phase.APPROACH, Phase.ALIGN)
+_LOOKING = (Phase.OBSERVE, Phase.APPROACH, Phase.ALIGN, Phase.TRANSFER, Phase.LOWER)
 
 
 @dataclasses.dataclass
@@ -207,7 +207,7 @@ class GraspCell:
         return position
 
     def _needs_keypoints(self) -> bool:
-        """Only a grasp that is on its way to the object looks."""
+        """Only a task that is on its way to a keypoint looks."""
         if self.executor is None or not self.executor.busy or self.executor.state is None:
             return False
         return self.executor.state.phase in _LOOKING

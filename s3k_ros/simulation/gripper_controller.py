@@ -58,6 +58,7 @@ class GripperController:
         self._effort = params.default_effort_n
         self._now = 0.0
         self._standing = 0.0
+        self._begins = False
 
     @property
     def effort(self) -> float:
@@ -81,7 +82,7 @@ class GripperController:
         goal = min(max(position, OPEN_RAD), CLOSED_RAD)
         wanted = effort if effort > 0 else self._params.default_effort_n
         self._effort = min(max(wanted, MIN_EFFORT_N), MAX_EFFORT_N)
-        self._standing = 0.0
+        self._standing, self._begins = 0.0, True
         self._handle = GripperHandle(goal=goal, effort=self._effort, started=now)
         return self._handle
 
@@ -105,6 +106,8 @@ class GripperController:
         step, self._now = max(now - self._now, 0.0), now
         handle = self._handle
         if handle is not None:
+            if self._begins:  # fingers that press begin where they are, not where they press to
+                self._target, self._begins = position, False
             reach = self._params.speed_rad_s * step
             self._target += min(max(handle.goal - self._target, -reach), reach)
             self._judge(handle, step, position, velocity)
