@@ -38,6 +38,8 @@ EXTRAS = {
     "sim": "the simulation: pip install '.[sim]' in the repository, or make setup",
     "train": "the training packages: pip install '.[train]' in the repository, or make setup-train",
     "cameras": "the library for recordings: pip install -r requirements/cameras.in, or make setup",
+    "logs": "recordings and plots: pip install mcap mcap-ros2-support matplotlib jinja2, or make "
+    "setup",
     "bench": "the benchmarks' peers: make setup-bench in the repository, or what "
     "requirements/bench.in says",
 }
@@ -48,7 +50,7 @@ COMMANDS = (
     Command(
         ("dataset", "render"), "s3k_ros.simulation.dataset", "render a dataset in simulation", "sim"
     ),
-    Command(("grasp", "explain"), "s3k_ros.goal_logs.explain", "a goal's log as a page"),
+    Command(("grasp", "explain"), "s3k_ros.goal_logs.explain", "a goal's log as a page", "logs"),
     Command(("grasp",), "s3k_ros.ros.grasp_command", "grasp at a keypoint and lift", "ros"),
     Command(("place",), "s3k_ros.ros.place_command", "put down what is held", "ros"),
     Command(("release",), "s3k_ros.ros.release_command", "open the jaws, draw back", "ros"),
