@@ -15,7 +15,7 @@ from s3k_ros.calibration.rig_file import load_rig
 from s3k_ros.errors import ConfigurationError
 from s3k_ros.grasp.world import load_scene, parse_scene
 from s3k_ros.params.grasp import GraspParameters, GraspServerParameters
-from s3k_ros.simulation import things
+from s3k_ros.simulation import things, touch
 from s3k_ros.simulation.cell import TABLE_HEIGHT_M
 from s3k_ros.simulation.rig import demo_rig
 
@@ -37,9 +37,11 @@ def test_the_shipped_scene_holds_the_cameras_of_the_simulated_cell():
     bodies = {box.name: box for box in scene.boxes}
     for camera in demo_rig():
         body = bodies[f"camera {camera.name}"]
-        centre = body.pose.inverse().apply(camera.base_from_camera.translation[None])[0]
-        assert (np.abs(centre) < body.size / 2).all()
-        assert centre[2] > 0.0  # more of the body lies behind the lens than before it
+        # The simulated housing stands behind the pinhole, along the optical axes.
+        behind = np.array([0.0, 0.0, -touch.CAMERA_HALF_M[2]])
+        housing = camera.base_from_camera.apply(behind[None])[0]
+        offset = body.pose.inverse().apply(housing[None])[0]
+        assert (np.abs(offset) + touch.CAMERA_HALF_M <= body.size / 2 + 1e-6).all()
     assert GraspParameters().table_height_m == TABLE_HEIGHT_M
 
 
