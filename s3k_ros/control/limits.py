@@ -16,7 +16,7 @@ _ABSURD = 10.0
 # The wall that the twist is led away from stands before the one that joint velocities must keep:
 # what the mapper adds to the twist, up to _SLACK_M_S, then never adds up to a way through.
 _INSET_M = 0.005
-_SLACK_M_S = 0.002
+_SLACK_M_S = 0.0005
 
 
 class Workspace:
@@ -70,8 +70,15 @@ def admitted(twist: Array, params: AdmittanceParameters) -> Array:
 
 
 def approached(velocity: Array, target: Array, most: Array) -> Array:
-    """Joint velocities (n,) moved towards a target (n,), each by ``most`` (n,) at most."""
-    return velocity + np.clip(target - velocity, -most, most)
+    """Joint velocities (n,) moved straight towards a target (n,), each by ``most`` (n,) at most.
+
+    All by the same share, so that the tool's twist too is between the old one and the new. Each
+    joint on its own would reach some of the way at its own time, and near a singularity the tool
+    then darts off at 0.2 m/s.
+    """
+    change = target - velocity
+    largest = float((np.abs(change) / most).max())
+    return velocity + change / max(1.0, largest)
 
 
 def braked(velocity: Array, most: Array) -> Array:
