@@ -97,6 +97,14 @@ def test_a_whole_grasp_over_the_gateway(ros, module_domain, start_node):
         assert result.holding == Result.HOLDING and result.phase == "verify"
         assert list(dict.fromkeys(phases))[-3:] == ["close", "lift", "verify"]
         assert len(intera.sent) >= 3 and bridge.errors == []
+        robot.reset()
+        bridge.call(intera.reset)
+        ros.spin(0.5)  # the server's view of the joints follows
+        handle, phases = grasp_begun(ros, robot)
+        ros.spin_until(lambda: intera.moving, what="a motion")
+        intera.press_estop()
+        result = result_of(ros, handle)
+        assert result.code == Result.ROBOT_DISABLED and "emergency stop" in result.message
         server.stop()
     finally:
         intera.close()
