@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import coal
 import numpy as np
@@ -22,7 +22,7 @@ Array = NDArray[np.float64]
 
 TABLE = "the table"
 _HELD = "what the hand holds"
-# Joints that carry the base and shoulder cannot reach the table, and their shapes may stand in it.
+# The shapes of the first two joints may stand in the table for good, beside an arm mounted in it.
 _FIRST_TABLE_JOINT = 3
 _NOTHING: frozenset[str] = frozenset()
 
@@ -69,6 +69,7 @@ class CollisionModel:
 
     Shapes of one body and of bodies that share a joint are not checked against each other, nor are
     pairs that already overlap in the reference posture: their shapes are drawn generously there.
+    That goes for base and shoulder and the table too, never for the joints beyond.
 
     Args:
         arm: the arm; its description brings the shapes.
@@ -227,12 +228,28 @@ class CollisionModel:
             if joint < objects[self._held].parentJoint:
                 self._geometry.addCollisionPair(pin.CollisionPair(i, self._held))
             for j in world:
-                if joint >= (_FIRST_TABLE_JOINT if j == self._table else 1):
+                if joint >= 1:
                     self._geometry.addCollisionPair(pin.CollisionPair(i, j))
+        self._free_mounting(reference)
         for j in world:
             self._geometry.addCollisionPair(pin.CollisionPair(self._held, j))
 
-    def _remove_touching(self, reference: Array) -> None:
+    def _free_mounting(self, reference: Array) -> None:
+        """Leaves out what of base and shoulder stands in the table in the reference posture."""
+        in_base = pin.SE3(np.eye(3), np.array([0.0, 0.0, self._table_height]))
+        table = self._geometry.geometryObjects[self._table]
+        table.placement = self._arm.world_from_base * in_base
+        self._remove_touching(
+            reference,
+            lambda pair: (
+                pair.second == self._table
+                and self._geometry.geometryObjects[pair.first].parentJoint < _FIRST_TABLE_JOINT
+            ),
+        )
+
+    def _remove_touching(
+        self, reference: Array, which: Callable[[pin.CollisionPair], bool] = lambda _: True
+    ) -> None:
         data, geometry_data = self._model.createData(), self._geometry.createData()
         pin.computeCollisions(
             self._model, data, self._geometry, geometry_data,
@@ -240,7 +257,7 @@ class CollisionModel:
         )  # fmt: skip
         pairs = list(self._geometry.collisionPairs)
         for pair, result in zip(pairs, geometry_data.collisionResults, strict=True):
-            if result.isCollision():
+            if result.isCollision() and which(pair):
                 self._geometry.removeCollisionPair(pair)
 
     def _sort_pairs(self) -> None:

@@ -9,6 +9,7 @@ from std_msgs.msg import Bool, String
 from visualization_msgs.msg import MarkerArray
 
 from s3k_ros.calibration.rig_file import load_rig
+from s3k_ros.errors import ConfigurationError
 from s3k_ros.grasp.codes import Phase
 from s3k_ros.grasp.executor import GraspExecutor, Ports
 from s3k_ros.grasp.goal import GraspGoal
@@ -86,7 +87,12 @@ class GraspServerNode(S3kNode):
             self._arm.stamped = self.robot.stamp_trajectories
             self._gripper.robot = self.robot
             grip = self.runner.grip
-            self.runner = self._make_executor()
+            try:
+                self.runner = self._make_executor()
+            except ConfigurationError as error:
+                # For instance a home posture that stands in the scene: a running server lives on.
+                self.get_logger().error(f"the parameters before the last change hold on: {error}")
+                return
             self.runner.grip = grip
 
     # -- set-up --------------------------------------------------------------------------------
@@ -133,9 +139,9 @@ class GraspServerNode(S3kNode):
             for _ in ("the planner's thread", "the gates, here")
         )
         self._description.publish(String(data=urdf.read_text(encoding="utf-8")))
+        grasps = GraspPlanner(arm, self.grasp, robot, self._load_scene())
         if self._planner is not None:
             self._planner.close()
-        grasps = GraspPlanner(arm, self.grasp, robot, self._load_scene())
         if self._moveit is not None:
             self._moveit.time_s = self.grasp.free_space_time_s
             grasps.motion.free_space = self._moveit

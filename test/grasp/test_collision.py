@@ -54,3 +54,9 @@ def test_clearance_raises_the_table_for_that_check_alone(model):
 def test_hand_clearance_is_the_height_of_the_open_fingertips(model):
     # The tips of the open jaws reach 2 mm past the TCP in the description.
     assert model.hand_clearance(over_table(0.10)) == pytest.approx(0.098, abs=1e-3)
+
+
+def test_a_shoulder_that_stands_in_the_table_at_home_may_and_a_hand_may_not():
+    high = CollisionModel(sawyer(), HOME, 0.05)  # right_l0 reaches down to 0.02 m
+    assert high.first_collision(HOME) is None
+    assert CollisionModel(sawyer(), HOME, 0.1).first_collision(HOME).first.startswith("robotiq")
