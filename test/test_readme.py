@@ -32,6 +32,7 @@ SOURCES = {
     ],
     "rig_description": ["nodes/rig_description.py"],
     "grasp_server": ["nodes/grasp_server.py", "ros/grasp_inputs.py"],
+    "admittance_controller": ["nodes/admittance_controller.py", "ros/admittance_inputs.py"],
     "sawyer_gateway": ["nodes/sawyer_gateway.py", "ros/sawyer_arm.py"],
     "sim_cell": [
         *("nodes/sim_cell.py", "ros/sim_publishers.py", "ros/sim_renderer.py", "ros/sim_robot.py"),

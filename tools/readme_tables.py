@@ -32,7 +32,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PAGES = ("README.md", "docs/reference.md", "docs/grasping.md")
 TOPICS = ROOT / "docs" / "topics.yaml"
 COMMAND = "python tools/readme_tables.py"
-LAUNCH_FILES = ("cell", "perception", "grasp", "demo", "clear_toys")
+LAUNCH_FILES = ("cell", "perception", "grasp", "admittance", "demo", "clear_toys")
 # What a user of a cell needs first; the simulated cell has the hardware's names.
 CELL_NODES = (
     *("camera_rig", "keypoint_detector", "triangulator", "perception"),

@@ -25,6 +25,9 @@ ARGUMENTS = {
         *("fused", "start_cameras", "source", "rig", "recording", "replay_speed", "replay_loop"),
     ],
     "grasp.launch.xml": ["namespace", "base_frame", "robot", "params", "drivers", "use_sim_time"],
+    "admittance.launch.xml": [
+        *("namespace", "base_frame", "robot", "params", "wrench", "use_sim_time"),
+    ],
     "cell.launch.xml": [
         *("namespace", "base_frame", "rig", "model", "robot", "params", "sim", "source"),
         *("recording", "drivers", "gateway", "rosbridge_host", "rosbridge_port"),
