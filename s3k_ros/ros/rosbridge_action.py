@@ -106,11 +106,6 @@ class Ros1Action:
         """What was sent and is not over."""
         return tuple(self._goals.values())
 
-    @property
-    def idle(self) -> bool:
-        """Whether all that was sent is over."""
-        return not self._goals
-
     def send(self, goal: dict[str, Any]) -> RemoteGoal | None:
         """Sends a goal; None without a connection."""
         sent = RemoteGoal(f"{_OURS}-{self._session}-{next(self._numbers)}")
@@ -120,6 +115,11 @@ class Ros1Action:
             return None
         self._goals[sent.id] = sent
         return sent
+
+    def cancel(self, goal: RemoteGoal) -> None:
+        """Asks for its end, unless it is over; may be repeated."""
+        if not goal.over:
+            self._cancel(goal.id)
 
     def cancel_all(self) -> None:
         """Asks for the end of each goal that is not over."""

@@ -58,6 +58,7 @@ class _Motion:
     sent_at: float = 0.0
     canceled_at: float | None = None
     asked_at: float = 0.0
+    to_stop: tuple[RemoteGoal, ...] = ()
     over_at: float | None = None
     told: Any = None
 
@@ -163,7 +164,8 @@ class SawyerArm:
         now = time.monotonic()
         for motion in self._motions:
             if motion.handle == handle and motion.canceled_at is None:
-                motion.canceled_at = now
+                # Also what it was about to replace; not what comes after it.
+                motion.canceled_at, motion.to_stop = now, self._action.goals
                 self._ask_to_cancel(motion, now)
         return CancelResponse.ACCEPT
 
@@ -199,7 +201,8 @@ class SawyerArm:
             self._fail(motion, _Result.INVALID_GOAL, "DISCONNECTED: the connection just ended")
 
     def _go_on_cancelling(self, motion: _Motion, since: float, now: float) -> None:
-        if motion.remote is None and self._action.idle:  # it never began
+        stopped = all(remote.over for remote in motion.to_stop)
+        if motion.remote is None and stopped:  # it never began
             self._end(motion, "canceled", _Result.SUCCESSFUL, "canceled before it began")
         elif now - since > self.params.cancel_timeout_s:
             text = "the robot did not confirm the cancel; it may still move"
@@ -209,7 +212,8 @@ class SawyerArm:
 
     def _ask_to_cancel(self, motion: _Motion, now: float) -> None:
         motion.asked_at = now
-        self._action.cancel_all()  # also what this goal was about to replace
+        for remote in motion.to_stop:
+            self._action.cancel(remote)
 
     def _fail(self, motion: _Motion, code: int, text: str) -> None:
         """Ends a goal whose trajectory the robot may still follow."""

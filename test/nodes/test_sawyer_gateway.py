@@ -203,6 +203,27 @@ def test_a_cancel_stops_the_robot(gateway):
     assert not gateway.intera.moving
 
 
+def test_a_goal_right_after_a_cancel_is_not_cancelled_with_it(gateway):
+    first = gateway.start()
+    asked = first.cancel_goal_async()
+    second = gateway.goal()
+    response = gateway.follow(second)
+    assert response.status == GoalStatus.STATUS_SUCCEEDED, response.result.error_string
+    gateway.ros.spin_until(asked.done, what="an answer to the cancel")
+    assert gateway.end(first).status == GoalStatus.STATUS_CANCELED
+
+
+def test_a_goal_cancelled_before_its_start_takes_what_it_was_to_replace_with_it(gateway):
+    gateway.start()
+    waits = gateway.goal()
+    waits.trajectory.header.stamp = gateway.ros.node.get_clock().now().to_msg()
+    waits.trajectory.header.stamp.sec += 9
+    handle = gateway.send(waits)
+    handle.cancel_goal_async()
+    assert gateway.end(handle).status == GoalStatus.STATUS_CANCELED
+    assert not gateway.intera.moving and len(gateway.intera.sent) == 1
+
+
 def test_a_newer_goal_replaces_the_running_one(gateway):
     first = gateway.start()
     second = gateway.goal()

@@ -125,7 +125,7 @@ def test_a_goal_without_a_connection_is_not_sent_later():
     wire = Wire()
     wire.there = False
     action = Ros1Action(NAME, "k", wire)
-    assert action.send({}) is None and action.idle
+    assert action.send({}) is None and action.goals == ()
     wire.there = True
     listed(action)
     assert wire.sent == []
@@ -141,7 +141,7 @@ def test_goals_that_nobody_watches_are_cancelled_and_others_left_alone():
     listed(action, entry(own.id, Status.ACTIVE), entry(orphan, Status.ACTIVE), ended, other)
     assert wire.cancelled() == [orphan]
     action.give_up(own)
-    assert wire.cancelled() == [orphan, own.id] and action.idle
+    assert wire.cancelled() == [orphan, own.id] and action.goals == ()
 
 
 def test_a_server_that_was_started_anew_has_lost_the_goal():
