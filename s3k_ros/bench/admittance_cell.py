@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from s3k_ros.control.arm import ControlArm
 from s3k_ros.control.build import admittance_controller
 from s3k_ros.control.controller import State
+from s3k_ros.errors import UnsafeMotionError
 from s3k_ros.params.admittance import (
     AdmittanceParameters,
     ControlledArmParameters,
@@ -176,8 +177,10 @@ class Cell:
                 else:
                     rows.append((held, *self._measured(state), np.array(took)))
             ended = ended or (controller.reason if controller.state is not State.ON else "")
-        columns = [np.array(column) for column in zip(*rows, strict=True)]
-        return Trace(np.array(forces), *columns, ended=ended)
+        if not rows:
+            raise UnsafeMotionError(f"the controller was not enabled: {ended}")
+        wanted, twists, points, joints, took_s = map(np.array, zip(*rows, strict=True))
+        return Trace(np.array(forces), wanted, twists, points, joints, took_s, ended)
 
     def _measured(self, state: CellState) -> tuple[Array, Array, Array]:
         self.arm.place(state.position)

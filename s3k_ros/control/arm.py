@@ -118,7 +118,8 @@ class ControlArm:
             ConfigurationError: the description has no such link.
         """
         body = self._id(self._mujoco.mjtObj.mjOBJ_BODY, frame)
-        return self.world_from_base.T @ self.data.xmat[body].reshape(3, 3)
+        rotation: Array = self.world_from_base.T @ self.data.xmat[body].reshape(3, 3)
+        return rotation
 
     @property
     def tool_point(self) -> Array:
@@ -139,7 +140,8 @@ class ControlArm:
     @property
     def base_from_sensor(self) -> Array:
         """(3, 3) rotation of the sensor in the base frame."""
-        return self.world_from_base.T @ self.data.xmat[self._sensor].reshape(3, 3)
+        rotation: Array = self.world_from_base.T @ self.data.xmat[self._sensor].reshape(3, 3)
+        return rotation
 
     @property
     def jacobian(self) -> Array:

@@ -119,12 +119,13 @@ def _matrices(downs: Sequence[Array]) -> tuple[Array, Array]:
 
 def _solve(matrix: Array, values: Array) -> tuple[Array, float, Array]:
     """Solution, RMS of the residuals, standard errors of the solution."""
-    solution = np.linalg.lstsq(matrix, values, rcond=None)[0]
+    solution: Array = np.linalg.lstsq(matrix, values, rcond=None)[0]
     residual = values - matrix @ solution
     free = max(1, len(values) - matrix.shape[1])
     variance = float(residual @ residual) / free
     covariance = variance * np.linalg.inv(matrix.T @ matrix)
-    return solution, float(np.sqrt(np.mean(residual**2))), np.sqrt(np.diag(covariance))
+    errors: Array = np.sqrt(np.diag(covariance))
+    return solution, float(np.sqrt(np.mean(residual**2))), errors
 
 
 def _check(weight_n: float, force_rms: float, torque_rms: float) -> None:
