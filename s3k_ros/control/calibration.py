@@ -124,7 +124,7 @@ def _solve(matrix: Array, values: Array) -> tuple[Array, float, Array]:
     free = max(1, len(values) - matrix.shape[1])
     variance = float(residual @ residual) / free
     covariance = variance * np.linalg.inv(matrix.T @ matrix)
-    errors: Array = np.sqrt(np.diag(covariance))
+    errors = np.asarray(np.sqrt(np.diag(covariance)), dtype=np.float64)
     return solution, float(np.sqrt(np.mean(residual**2))), errors
 
 
