@@ -119,7 +119,7 @@ def _matrices(downs: Sequence[Array]) -> tuple[Array, Array]:
 
 def _solve(matrix: Array, values: Array) -> tuple[Array, float, Array]:
     """Solution, RMS of the residuals, standard errors of the solution."""
-    solution: Array = np.linalg.lstsq(matrix, values, rcond=None)[0]
+    solution = np.asarray(np.linalg.lstsq(matrix, values, rcond=None)[0], dtype=np.float64)
     residual = values - matrix @ solution
     free = max(1, len(values) - matrix.shape[1])
     variance = float(residual @ residual) / free
