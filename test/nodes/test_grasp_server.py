@@ -12,6 +12,7 @@ from tf2_ros import StaticTransformBroadcaster
 from visualization_msgs.msg import MarkerArray
 
 from s3k_ros.action import GraspAtKeypoint
+from s3k_ros.params.grasp import RobotParameters
 
 pytestmark = pytest.mark.ros
 
@@ -245,6 +246,17 @@ def test_a_second_goal_preempts_when_the_policy_says_so(cell):
         assert cell.result(second).result.code == Result.SUCCESS
     finally:
         set_parameter(cell, "grasp.second_goal", "reject")
+
+
+def test_a_home_that_stands_in_the_scene_leaves_the_server_as_it_was(cell):
+    usual = list(RobotParameters().home_rad)
+    # Stretched out backwards, into the wall of the shipped scene.
+    set_parameter(cell, "robot.home_rad", [3.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.7])
+    try:
+        assert cell.grasp().result.code == Result.SUCCESS
+    finally:
+        set_parameter(cell, "robot.home_rad", usual)
+    assert cell.grasp().result.code == Result.SUCCESS
 
 
 def test_an_emergency_stop_ends_the_grasp_and_bars_the_next(cell):
