@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rclpy.clock import Clock, ClockType
 from std_msgs.msg import Bool, String
 from visualization_msgs.msg import MarkerArray
 
@@ -170,7 +171,9 @@ class GraspServerNode(S3kNode):
         self.diagnostics.add("controllers", self._report_controllers)
         self.listen(Bool, "emergency_stop", self._on_emergency_stop, qos.keypoints())
         self._tasks = TaskServer(self, self, self._seconds, self._params)
-        self.create_timer(1.0 / self._params.tick_rate_hz, self._tasks.tick)
+        # Not on the node's clock: one that goes back would hold the ticks until it has caught up.
+        steady = Clock(clock_type=ClockType.STEADY_TIME)
+        self.create_timer(1.0 / self._params.tick_rate_hz, self._tasks.tick, clock=steady)
 
     def _on_grasp(self, values: GraspParameters) -> None:
         self.grasp, self._changed = values, True
