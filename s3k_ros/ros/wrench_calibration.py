@@ -178,9 +178,11 @@ class Calibrator(S3kNode):
                 hits.append(str(hit))
         rotations = [self._arm.forward(posture).rotation for posture in postures]
         if len(postures) < LEAST_READINGS or condition(rotations, _GRAVITY) > LARGEST_CONDITION:
+            why = f": {'; '.join(sorted(set(hits)))}" if hits else ""
             raise UnsafeMotionError(
-                f"from here the tool can be tilted to {len(postures) - 1} sides only "
-                f"({'; '.join(sorted(set(hits)))}): begin elsewhere, or use --by-hand"
+                f"tilted by {tilt:g} degrees to the {len(postures) - 1} sides that are free from "
+                f"here, the postures are too few or too alike{why}; begin elsewhere, tilt further, "
+                "or use --by-hand"
             )
         return postures[1:]
 
