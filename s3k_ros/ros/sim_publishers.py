@@ -56,12 +56,16 @@ class StatePublisher:
         self._clock_out = node.advertise(Clock, "/clock", QoSProfile(depth=1), exclusive=True)
         self._joints_out = node.advertise(JointState, params.joint_states_topic, _hardware())
         self._wrench_out = node.advertise(WrenchStamped, params.wrench_topic, _hardware())
+        first = node.advertise(Keypoint3DArray, "sim/ground_truth", qos.keypoints())
+        others = [
+            node.advertise(Keypoint3DArray, f"sim/ground_truth/{object_id}", qos.keypoints())
+            for object_id in list(scene.object_ids.values())[1:]
+        ]
         self._truths = [
-            (
-                node.advertise(Keypoint3DArray, _truth_topic(object_id, scene), qos.keypoints()),
-                _truth(params.base_frame, object_id, scene.names_of(object_id)),
+            (publisher, _truth(params.base_frame, object_id, scene.names_of(object_id)))
+            for publisher, object_id in zip(
+                [first, *others], scene.object_ids.values(), strict=True
             )
-            for object_id in scene.object_ids.values()
         ]
         self._tf_out = node.create_publisher(TFMessage, "/tf", QoSProfile(depth=100))
         self._clock = Clock()
@@ -138,11 +142,6 @@ def _link(parent: str, child: str) -> TransformStamped:
     message = TransformStamped(child_frame_id=child)
     message.header.frame_id = parent
     return message
-
-
-def _truth_topic(object_id: str, scene: ToyScene) -> str:
-    first = object_id == scene.object_id
-    return "sim/ground_truth" if first else f"sim/ground_truth/{object_id}"
 
 
 def _truth(frame: str, object_id: str, names: Sequence[str]) -> Keypoint3DArray:
