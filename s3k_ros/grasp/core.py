@@ -23,9 +23,9 @@ from s3k_ros.grasp.events import (
     Tare,
     Tick,
 )
-from s3k_ros.grasp.place_planner import RetreatPlan
 from s3k_ros.grasp.state import Retract, TaskState, WatchingState
 from s3k_ros.grasp.trajectory import JointTrajectory
+from s3k_ros.grasp.ways_back import RetreatPlan
 from s3k_ros.params.grasp import GraspParameters
 
 # Rest counts when it was watched for this long after the stop.

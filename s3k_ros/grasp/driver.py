@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from s3k_ros.grasp.events import MakePlan, NotPlanned, Planned
-from s3k_ros.grasp.place_planner import RetractGoal
 from s3k_ros.grasp.planner import ArmState
 from s3k_ros.grasp.ports import ArmPort, JointStateSource, Motion, PlannerPort
 from s3k_ros.grasp.task_planner import PlanGoal
 from s3k_ros.grasp.trajectory import JointTrajectory
+from s3k_ros.grasp.ways_back import RetractGoal
 from s3k_ros.params.grasp import RobotParameters
 
 Array = NDArray[np.float64]

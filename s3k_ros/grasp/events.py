@@ -8,9 +8,10 @@ from s3k_ros.geometry.se3 import Transform
 from s3k_ros.grasp.codes import GraspCode, Holding, Phase
 from s3k_ros.grasp.gates import KeypointReading
 from s3k_ros.grasp.goal import PlaceGoal, Refusal
-from s3k_ros.grasp.place_planner import Plan, RetreatGoal
+from s3k_ros.grasp.place_planner import Plan
 from s3k_ros.grasp.planner import Target
 from s3k_ros.grasp.trajectory import JointTrajectory
+from s3k_ros.grasp.ways_back import RetreatGoal
 
 # -- events ------------------------------------------------------------------------------------
 

@@ -29,7 +29,7 @@ from s3k_ros.grasp.events import (
 )
 from s3k_ros.grasp.goal import Refusal
 from s3k_ros.grasp.holding import closed_on_nothing
-from s3k_ros.grasp.place_planner import PlacePlan, RetreatGoal, RetreatPlan
+from s3k_ros.grasp.place_planner import PlacePlan
 from s3k_ros.grasp.releasing import (
     draw_back,
     dry_run,
@@ -39,6 +39,7 @@ from s3k_ros.grasp.releasing import (
 )
 from s3k_ros.grasp.state import Grip, PlaceState
 from s3k_ros.grasp.watching import look_again, looked, lost, observe
+from s3k_ros.grasp.ways_back import RetreatGoal, RetreatPlan
 from s3k_ros.params.grasp import GraspParameters
 
 _CARRYING = (Phase.OBSERVE, Phase.TRANSFER, Phase.LOWER)
@@ -114,6 +115,11 @@ def _not_planned(state: PlaceState, refusal: Refusal, now: float, params: GraspP
     if state.phase == Phase.LOWER:
         # No small correction from here: a whole plan may still find a way, or a better reason.
         return look_again(state, now, params)
+    if state.phase == Phase.RELEASE and state.plan is not None:
+        # It lies, and the jaws open: the hand stays there.
+        note = f"not drawn back: {refusal.message}"
+        plan = dataclasses.replace(state.plan, retreat=None, note=note)
+        return draw_back(dataclasses.replace(state, planning=False, plan=plan), now, params)
     return end(state, refusal.code, refusal.message, now, params)
 
 

@@ -26,8 +26,8 @@ from s3k_ros.grasp.events import (
     Tare,
     Tick,
 )
-from s3k_ros.grasp.place_planner import RetreatPlan
 from s3k_ros.grasp.state import PlaceState, ReleaseState
+from s3k_ros.grasp.ways_back import RetreatPlan
 from s3k_ros.params.grasp import GraspParameters
 
 # Jaws that opened by less than this share of what they were told hold on.

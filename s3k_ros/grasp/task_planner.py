@@ -5,8 +5,9 @@ from __future__ import annotations
 from s3k_ros.grasp.codes import GraspCode
 from s3k_ros.grasp.goal import Goal, GraspGoal, PlaceGoal, Refusal, ReleaseGoal
 from s3k_ros.grasp.motion import ArmState
-from s3k_ros.grasp.place_planner import PlacePlanner, Plan, RetractGoal, RetreatGoal
+from s3k_ros.grasp.place_planner import PlacePlanner, Plan
 from s3k_ros.grasp.planner import GraspPlanner, Target
+from s3k_ros.grasp.ways_back import RetractGoal, RetreatGoal
 from s3k_ros.params.grasp import GraspParameters, RobotParameters
 
 PlanGoal = Goal | RetreatGoal | RetractGoal
@@ -30,11 +31,11 @@ class TaskPlanner:
         """A whole plan from a state; places and grasps need a target."""
         match goal:
             case RetractGoal():
-                return self._places.retract(goal, start)
+                return self._places.back.retract(goal, start)
             case RetreatGoal():
-                return self._places.retreat(goal, start)
+                return self._places.back.retreat(goal, start)
             case ReleaseGoal():
-                return self._places.release(goal, start)
+                return self._places.back.release(goal, start)
             case PlaceGoal() if target is not None:
                 return self._places.plan(goal, target, start)
             case GraspGoal() if target is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -25,7 +26,7 @@ from support.executor_runs import (
 from support.kinematic_cell import TABLE_HEIGHT_M, Cell, sawyer
 
 from s3k_ros.grasp.codes import GraspCode, Holding, KeypointStatus, Phase
-from s3k_ros.grasp.goal import PlaceGoal, ReleaseGoal
+from s3k_ros.grasp.goal import PlaceGoal, Refusal, ReleaseGoal
 from s3k_ros.params.grasp import GraspParameters
 
 # Half a turn about x: the hand points down, its x axis along the base's.
@@ -418,4 +419,18 @@ def test_a_release_without_room_behind_the_hand_opens_all_the_same_and_says_so()
     started(cell, ReleaseGoal(retreat_distance_m=0.3))  # at home, under its own elbow
     outcome = cell.run()
     assert outcome.code == GraspCode.SUCCESS and "(not drawn back: way back: " in outcome.message
+    assert cell.gripper.width == pytest.approx(0.085)
+
+
+def test_after_a_touch_without_room_behind_the_hand_it_lets_go_and_stays():
+    cell = Cell()
+    executor = holding(cell)
+    assert executor.start(dataclasses.replace(PLACE, until_contact=True)) is None
+    step = lands(cell, SPOT[2] + 0.05)
+    cell.run(until=lambda executor: step(executor) or executor.state.touched)
+    cell.planner.planner = SimpleNamespace(
+        plan=lambda goal, target, start: Refusal(GraspCode.IN_COLLISION, "a shelf")
+    )
+    outcome = cell.run(until=step)
+    assert outcome.code == GraspCode.SUCCESS and "not drawn back: a shelf" in outcome.message
     assert cell.gripper.width == pytest.approx(0.085)
