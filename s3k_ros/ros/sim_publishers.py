@@ -58,7 +58,7 @@ class StatePublisher:
         self._wrench_out = node.advertise(WrenchStamped, params.wrench_topic, _hardware())
         first = node.advertise(Keypoint3DArray, "sim/ground_truth", qos.keypoints())
         others = [
-            node.advertise(Keypoint3DArray, f"sim/ground_truth/{object_id}", qos.keypoints())
+            node.advertise(Keypoint3DArray, _further_truth(object_id), qos.keypoints())
             for object_id in list(scene.object_ids.values())[1:]
         ]
         self._truths = [
@@ -142,6 +142,10 @@ def _link(parent: str, child: str) -> TransformStamped:
     message = TransformStamped(child_frame_id=child)
     message.header.frame_id = parent
     return message
+
+
+def _further_truth(object_id: str) -> str:
+    return f"sim/ground_truth/{object_id}"
 
 
 def _truth(frame: str, object_id: str, names: Sequence[str]) -> Keypoint3DArray:
