@@ -19,7 +19,9 @@ from s3k_ros.grasp.trajectory import JointTrajectory
 from s3k_ros.grasp.world import Scene, box
 from s3k_ros.params.grasp import GraspParameters, RobotParameters
 
-GRASP, ROBOT = GraspParameters(), RobotParameters()
+# Time for searches that a busy machine cannot use up.
+GRASP = GraspParameters(planning_timeout_s=60.0, free_space_time_s=30.0)
+ROBOT = RobotParameters()
 UPRIGHT = dataclasses.replace(GRASP, tilts_rad=(0.0,))
 AT_HOME = ArmState.at_rest(np.array(ROBOT.home_rad))
 SMALL = np.eye(3) * 0.004**2

@@ -20,7 +20,9 @@ from s3k_ros.grasp.trajectory import JointTrajectory
 from s3k_ros.grasp.world import Scene, Wall, box
 from s3k_ros.params.grasp import GraspParameters, RobotParameters
 
-GRASP, ROBOT = GraspParameters(), RobotParameters()
+# Time for searches that a busy machine cannot use up.
+GRASP = GraspParameters(planning_timeout_s=60.0, free_space_time_s=30.0)
+ROBOT = RobotParameters()
 HOME = np.array(ROBOT.home_rad)
 DOWN = np.diag([1.0, -1.0, -1.0])
 DIVIDER = box("divider", (0.5, 0.03, 0.35), (0.65, 0.0, TABLE_HEIGHT_M + 0.175))

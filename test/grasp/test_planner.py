@@ -13,7 +13,9 @@ from s3k_ros.grasp.planner import ArmState, GraspPlan, GraspPlanner, Target
 from s3k_ros.grasp.trajectory import exceeded
 from s3k_ros.params.grasp import GraspParameters, RobotParameters
 
-GRASP, ROBOT = GraspParameters(grasp_depth_m=0.0), RobotParameters()
+# Time for searches that a busy machine cannot use up.
+GRASP = GraspParameters(grasp_depth_m=0.0, planning_timeout_s=60.0)
+ROBOT = RobotParameters()
 HOME = np.array(ROBOT.home_rad)
 AT_HOME = ArmState.at_rest(HOME)
 SMALL = np.eye(3) * 0.004**2

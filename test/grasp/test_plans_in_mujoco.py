@@ -18,7 +18,9 @@ from s3k_ros.grasp.world import Scene, box
 from s3k_ros.params.grasp import GraspParameters, RobotParameters
 from s3k_ros.simulation.cell import CellModel, build_cell
 
-GRASP, ROBOT = GraspParameters(), RobotParameters()
+# Time for searches that a busy machine cannot use up.
+GRASP = GraspParameters(planning_timeout_s=60.0, free_space_time_s=30.0)
+ROBOT = RobotParameters()
 HOME = np.array(ROBOT.home_rad)
 BOXES = (
     box("divider", (0.4, 0.03, 0.3), (0.65, 0.0, TABLE_HEIGHT_M + 0.15)),
