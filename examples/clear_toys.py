@@ -29,22 +29,39 @@ class Toy:
         model: its file, as in the package's share folder.
         grips: keypoint and toward, the best first.
         offset: m, base frame, from the keypoint to where the fingers go.
+        spot: m, base frame, where in the bin its middle belongs.
+        limp: it hangs straight below the fingers, a stiff one stays as it was gripped.
     """
 
     object_id: str
     model: str
     grips: tuple[tuple[str, str], ...]
     offset: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    spot: tuple[float, float] = (0.0, 0.0)
+    limp: bool = False
 
 
+# The stiff ones first: a fox that lies in the bin already would turn them away.
 TOYS = (
+    Toy(
+        "box",
+        "models/cell_box.onnx",
+        (("corner_a", "corner_b"), ("corner_b", "corner_a")),
+        spot=(0.0, -0.06),
+    ),
+    Toy(
+        "toy_boot",
+        "models/cell_boot.onnx",
+        (("tongue", "heel"),),
+        offset=(0.0, 0.0, -0.02),
+        spot=(0.0, 0.04),
+    ),
     Toy(
         "plush_fox",
         "models/plush_fox.onnx",
         (("right_front_paw", "body"), ("left_front_paw", "body"), ("tail", "body")),
+        limp=True,
     ),
-    Toy("box", "models/cell_box.onnx", (("corner_a", "corner_b"), ("corner_b", "corner_a"))),
-    Toy("toy_boot", "models/cell_boot.onnx", (("tongue", "heel"),), offset=(0.0, 0.0, -0.02)),
 )
 # Base frame, m: over the middle of the bin's floor. The toy hangs below the fingers, so the hand
 # goes down until it touches, and no further than this.
@@ -83,15 +100,19 @@ def clear(cell: Cell, toys: Iterable[Toy], bin_position: tuple[float, float, flo
 
 def carry(cell: Cell, toy: Toy, number: int, bin_position: tuple[float, float, float]) -> bool:
     """One try: grasp at the first keypoint that can be, and put it into the bin."""
-    if not grip(cell, toy, number):
+    aside = grip(cell, toy, number)
+    if aside is None:
         return False
+    x, y, z = bin_position
     placed = told(
         toy,
         cell.place(
-            bin_position, approach_distance_m=OVER_THE_BIN, until_contact=True,
+            (x + toy.spot[0] - aside[0], y + toy.spot[1] - aside[1], z),
+            approach_distance_m=OVER_THE_BIN,
+            until_contact=True,
             on_progress=Phases(),
         ),
-    )  # fmt: skip
+    )
     if placed:
         return True
     # Still in the jaws, and no way to the bin: do not carry it about.
@@ -100,11 +121,16 @@ def carry(cell: Cell, toy: Toy, number: int, bin_position: tuple[float, float, f
     return False
 
 
-def grip(cell: Cell, toy: Toy, number: int) -> bool:
-    """Grasps; later tries begin with another keypoint."""
+def grip(cell: Cell, toy: Toy, number: int) -> tuple[float, float] | None:
+    """Grasps; later tries begin with another keypoint.
+
+    Returns:
+        How far the toy's middle hangs aside from the fingers, m in x and y; None without a grip.
+    """
     turn = number % len(toy.grips)
     for keypoint, toward in toy.grips[turn:] + toy.grips[:turn]:
         print(f"{toy.object_id}: grasping at {keypoint}")
+        aside = middle_from(cell, keypoint)
         result = told(
             toy,
             cell.grasp(
@@ -117,10 +143,19 @@ def grip(cell: Cell, toy: Toy, number: int) -> bool:
             ),
         )
         if result.held:
-            return True
+            return (0.0, 0.0) if toy.limp else aside
         if result.code in (GraspCode.MISSED, GraspCode.SLIPPED):
-            return False  # it may lie differently now: look again
-    return False
+            return None  # it may lie differently now: look again
+    return None
+
+
+def middle_from(cell: Cell, keypoint: str) -> tuple[float, float]:
+    """From a keypoint to the middle of all that are seen, m in x and y of the base frame."""
+    seen = {name: found.position for name, found in cell.keypoints().items() if found.valid}
+    if keypoint not in seen:
+        return 0.0, 0.0
+    x, y, _ = sum(seen.values()) / len(seen) - seen[keypoint]
+    return float(x), float(y)
 
 
 def told(toy: Toy, result: TaskResult) -> TaskResult:

@@ -6,11 +6,12 @@ import importlib.util
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 pytest.importorskip("rclpy")
 
-from s3k_ros.client import GraspCode, Holding, TaskResult
+from s3k_ros.client import GraspCode, Holding, Keypoint, KeypointStatus, TaskResult
 
 PATH = Path(__file__).parents[2] / "examples" / "clear_toys.py"
 
@@ -41,6 +42,13 @@ class Told:
     def load_model(self, path):
         self.calls.append(("model", Path(path).stem))
 
+    def keypoints(self):
+        at = {"corner_a": (0.5, 0.0, 0.0), "corner_b": (0.7, 0.1, 0.0), "body": (0.6, 0.0, 0.0)}
+        return {
+            name: Keypoint(name, np.array(p), np.eye(3), 1.0, KeypointStatus.OK)
+            for name, p in at.items()
+        }
+
     def grasp(self, keypoint, toward, *, object_id, offset, lift_height_m, on_progress):
         self.calls.append(("grasp", object_id, keypoint))
         return self.grasps.pop(0) if self.grasps else HELD
@@ -66,22 +74,31 @@ def test_three_toys_are_grasped_by_their_own_models_and_placed(example):
     assert [call[1] for call in cell.calls if call[0] == "grasp"] == ids
 
 
+def test_a_stiff_toy_is_placed_by_its_middle_and_a_limp_one_by_the_grip(example):
+    box, _, fox = example.TOYS
+    cell = Told()
+    example.clear(cell, [box, fox], (0.5, 0.5, 0.0))
+    places = [call[1] for call in cell.calls if call[0] == "place"]
+    assert places[0] == pytest.approx((0.5 - 0.1, 0.5 - 0.06 - 0.1 / 3, 0.0))
+    assert places[1] == (0.5, 0.5, 0.0)
+
+
 def test_a_keypoint_out_of_reach_gives_way_to_the_next(example):
-    fox = example.TOYS[0]
+    fox = example.TOYS[2]
     cell = Told(grasps=[result(GraspCode.UNREACHABLE)])
     assert example.clear(cell, [fox], example.BIN) == ["plush_fox"]
     assert cell.grasped_at() == [fox.grips[0][0], fox.grips[1][0]]
 
 
 def test_a_slip_is_tried_again_at_another_keypoint(example):
-    fox = example.TOYS[0]
+    fox = example.TOYS[2]
     cell = Told(grasps=[result(GraspCode.SLIPPED)])
     assert example.clear(cell, [fox], example.BIN) == ["plush_fox"]
     assert cell.grasped_at() == [fox.grips[0][0], fox.grips[1][0]]
 
 
 def test_what_cannot_be_placed_is_let_go(example):
-    box = example.TOYS[1]
+    box = example.TOYS[0]
     cell = Told(places=[result(GraspCode.UNREACHABLE, held=True)] * 9)
     assert example.clear(cell, [box], example.BIN) == []
     assert [call[0] for call in cell.calls].count("release") == example.TRIES
