@@ -18,7 +18,18 @@ Result = GraspAtKeypoint.Result
 SPOT = (0.55, -0.25, -0.12)
 STILL_RAD_S = 0.02
 ACTIONS = {"grasp_at_keypoint": GraspAtKeypoint, "place_at": PlaceAt, "release": Release}
-PARAMS = {"use_sim_time": True, "robot.speed_scale": 1.0, "grasp.verify_time_s": 0.3}
+PARAMS = {
+    "use_sim_time": True,
+    "robot.speed_scale": 1.0,
+    "grasp.verify_time_s": 0.3,
+    # Messages may be late here: a loaded machine is no fault of the robot.
+    "grasp.clock_jump_s": 30.0,
+    "grasp.joint_state_max_age_s": 5.0,
+    "grasp.wrench_max_age_s": 5.0,
+    "grasp.wrench_stuck_s": 0.0,
+    "grasp.robot_state_max_age_s": 5.0,
+    "grasp.keypoint_max_age_s": 5.0,
+}
 
 
 class Cell:
