@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from s3k_ros.grasp.codes import GraspCode
 from s3k_ros.grasp.collision import CollisionModel, Terms
 from s3k_ros.grasp.goal import Refusal
-from s3k_ros.grasp.hand import Hand
+from s3k_ros.grasp.hand import OPEN_HAND, Hand
 from s3k_ros.grasp.kinematics import ArmModel
 from s3k_ros.params.grasp import GraspParameters
 
@@ -50,7 +50,7 @@ class Guard:
 
         An arm that stands outside the workspace may come back in, but not go further out.
         """
-        fine = self.spaced(path)
+        fine = self.spaced(path, terms.hand)
         hit = self._collision.first_collision(fine, terms)
         if hit is not None:
             return Refusal(GraspCode.IN_COLLISION, f"{name}: {hit}")
@@ -104,9 +104,10 @@ class Guard:
         missing = self._grasp.transit_clearance_m - clearance
         return missing if missing > _CLEARANCE_SLACK_M else 0.0
 
-    def spaced(self, path: Array) -> Array:
+    def spaced(self, path: Array, hand: Hand = OPEN_HAND) -> Array:
         """Points of a path so close that nothing moves by more than ``step`` between two."""
-        lengths = np.concatenate([[0.0], np.cumsum(np.abs(np.diff(path, axis=0)) @ self.weight)])
+        weight = self.weight if hand.held_m is None else self._collision.reach(hand)
+        lengths = np.concatenate([[0.0], np.cumsum(np.abs(np.diff(path, axis=0)) @ weight)])
         count = max(2, int(np.ceil(lengths[-1] / self.step)) + 1)
         along = np.linspace(0.0, lengths[-1], count)
         return np.stack([np.interp(along, lengths, joint) for joint in path.T], axis=1)

@@ -184,6 +184,11 @@ def test_no_point_of_the_arm_moves_further_than_the_step_between_two_checks(corn
     assert np.allclose(fine[0], HOME + corners[0]) and np.allclose(fine[-1], HOME + corners[-1])
     tips = np.array([MOTION.arm.position(q) for q in fine])
     assert np.linalg.norm(np.diff(tips, axis=0), axis=1).max() <= guard.step + 1e-9
+    # The far corner of something long in the hand, too.
+    poses = [MOTION.arm.forward(q) for q in guard.spaced(HOME + np.array(corners), LONG)]
+    ends = np.array([pose.apply(np.array([[0.2, 0.02, 0.02]]))[0] for pose in poses])
+    assert np.linalg.norm(np.diff(ends, axis=0), axis=1).max() <= guard.step + 1e-9
 
 
 MOTION = planner()
+LONG = Hand(held_m=(0.4, 0.04, 0.04))
