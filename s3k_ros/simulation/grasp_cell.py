@@ -167,7 +167,8 @@ class GraspCell:
 
     def make_executor(self, **others: Any) -> GraspExecutor:
         """An executor over the ports."""
-        self.executor = GraspExecutor(self.ports(**others), self.grasp, self.robot)
+        arm = ArmModel.from_file(shared_file(URDF), self.robot.arm_joints)  # for the gates
+        self.executor = GraspExecutor(self.ports(**others), self.grasp, self.robot, arm)
         return self.executor
 
     def step(self) -> None:
