@@ -10,8 +10,8 @@ Limits: 40 N was set before anything was measured, and a third of the contacts m
 of the median; of the worst, chosen after the first measurements, to stay below the robot's own
 collision detection, 100 N. The worst falls just after a reading of the sensor and meets the closed
 jaws end on: the simulated servos, stiff where a Sawyer's joints are elastic, press with 80 N within
-25 ms, of which the sensor's 100 Hz take up to ten and the simulated robot's braking eight. For the same reason a wrench that is a cycle late
-costs much: its figures have no target.
+25 ms, of which the sensor's 100 Hz take up to ten and the simulated robot's braking eight. For the
+same reason a wrench that is a cycle late costs much: its figures have no target.
 
 Nor has a rigid rod against the rigid table, which hits within one millisecond, before any
 controller at 100 Hz has heard of it.
