@@ -94,7 +94,7 @@ ADVICE: dict[GraspCode, Advice] = {
     ),
     GraspCode.GRIPPER_FAILED: Advice(
         "The jaws neither arrived nor stalled in time, or opened only in part.",
-        "Is the gripper activated? Does something block it? `grasp.gripper_timeout_s` is the limit.",
+        "Is the gripper activated? Is it blocked? `grasp.gripper_timeout_s` is the limit.",
     ),
     GraspCode.MISSED: Advice(
         "The jaws closed on nothing: the keypoint was wrong, or the object moved.",
