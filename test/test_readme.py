@@ -31,7 +31,10 @@ SOURCES = {
         *("ros/rig.py", "ros/rig_images.py", "ros/topic_rig.py"),
     ],
     "rig_description": ["nodes/rig_description.py"],
-    "grasp_server": ["nodes/grasp_server.py", "ros/grasp_inputs.py"],
+    "grasp_server": [
+        *("nodes/grasp_server.py", "ros/grasp_inputs.py", "ros/grasp_messages.py"),
+        *("ros/task_server.py", "ros/frames.py"),
+    ],
     "admittance_controller": ["nodes/admittance_controller.py", "ros/admittance_inputs.py"],
     "sawyer_gateway": ["nodes/sawyer_gateway.py", "ros/sawyer_arm.py"],
     "sim_cell": [
@@ -84,6 +87,12 @@ def doors(path: Path) -> Iterator[tuple[str, str, str]]:
         for target in node.targets
         if isinstance(target, ast.Name)
     }
+    for node in ast.walk(tree):  # names and types of actions that are served in a loop
+        if isinstance(node, (ast.Assign, ast.AnnAssign)) and isinstance(node.value, ast.Dict):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            if [getattr(target, "id", "") for target in targets] == ["ACTIONS"]:
+                for key, kind in zip(node.value.keys, node.value.values, strict=True):
+                    yield "serves actions", ast.unparse(kind), ast.literal_eval(key)
     for call in (node for node in ast.walk(tree) if isinstance(node, ast.Call)):
         name = getattr(call.func, "attr", getattr(call.func, "id", ""))
         if name in BROADCASTERS:
