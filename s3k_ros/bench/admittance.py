@@ -6,9 +6,8 @@ falls between two cycles decides much, so each case is run at several speeds wit
 what one would do without admittance: resolved-rate control by damped least squares, on the same
 commands.
 
-Limits: 40 N was set before anything was measured, and a third of the contacts miss it. It is asked
-of the median; of the worst, chosen after the first measurements, to stay below the robot's own
-collision detection, 100 N. The worst falls just after a reading of the sensor and meets the closed
+Limit: 40 N for the worst contact, set before anything was measured; a third of the contacts miss
+it, so this bench fails. The worst falls just after a reading of the sensor and meets the closed
 jaws end on: the simulated servos, stiff where a Sawyer's joints are elastic, press with 80 N within
 25 ms, of which the sensor's 100 Hz take up to ten and the simulated robot's braking eight. For the
 same reason a wrench that is a cycle late costs much: its figures have no target.
@@ -35,14 +34,12 @@ from s3k_ros.bench.admittance_cell import Case, Cell, Trace
 from s3k_ros.control.law import critical_stiffness
 from s3k_ros.errors import ConfigurationError
 from s3k_ros.params.admittance import AdmittanceParameters
-from s3k_ros.params.simulation import ArmControlParameters
 from s3k_ros.results import Result, Target
 from s3k_ros.simulation.simulator import CONTROL_PERIOD_S
 
 Array = NDArray[np.float64]
 
-PEAK_LIMIT_N = ArmControlParameters.collision_force_n
-MEDIAN_LIMIT_N = 40.0
+PEAK_LIMIT_N = 40.0
 SPEED_M_S = 0.05
 RATES_HZ = (4.0, 10.0, 100.0)
 # Speeds within a percent: contact comes at other times within a cycle.
@@ -92,7 +89,7 @@ def run(args: argparse.Namespace) -> Result:
     figures: dict[str, Any] = {
         "peak_n": peak,
         "peak_median_n": median,
-        "peaks_within_40_n": sum(p <= MEDIAN_LIMIT_N for p in peaks) / len(peaks),
+        "peaks_within_40_n": sum(p <= PEAK_LIMIT_N for p in peaks) / len(peaks),
         "steady_n": max(entry["steady_n"] for entry in contacts.values()),
         "peak_of_peer_n": max(bare.values()),
         "peak_over_peer": peak / max(bare.values()),
@@ -110,7 +107,6 @@ def run(args: argparse.Namespace) -> Result:
     }
     targets = (
         Target.at_most("peak force at 50 mm/s, worst", peak, PEAK_LIMIT_N, "N"),
-        Target.at_most("peak force at 50 mm/s, median", median, MEDIAN_LIMIT_N, "N"),
         *admittance_free.targets(free, stops, limits, calibration),
     )
     return Result.of_this_run("admittance", args.seed, figures, targets)
@@ -201,7 +197,7 @@ def _draw(cell: Cell, path: Path) -> None:
             touch = int(np.argmax(trace.force > _TOUCH_N))
             force = trace.force[max(0, touch - 80) : touch + 800]
             axis.plot((np.arange(len(force)) - min(touch, 80)) * 1.25e-3, force, label=label)
-        axis.axhline(MEDIAN_LIMIT_N, color="0.5", linestyle="--", linewidth=1.0)
+        axis.axhline(PEAK_LIMIT_N, color="0.5", linestyle="--", linewidth=1.0)
         axis.set(
             title=f"50 mm/s {name}, jaws closed", xlabel="time since contact, s", ylim=(0, 200)
         )

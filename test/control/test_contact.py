@@ -21,7 +21,7 @@ def test_contact_at_50_mm_s_stays_below_the_limit_and_then_steady(cell):
     push = Case(admittance._steady((0.0, 1.0, 0.0)), 4.0, rate_hz=4.0, closed=True)
     trace = cell.run(push)
     assert trace.ended == ""
-    assert trace.force.max() < admittance.MEDIAN_LIMIT_N
+    assert trace.force.max() < admittance.PEAK_LIMIT_N
     params = AdmittanceParameters()
     expected = params.push_force_n + params.dead_band_n
     assert trace.force[-400:].mean() == pytest.approx(expected, abs=3.0)
@@ -29,7 +29,7 @@ def test_contact_at_50_mm_s_stays_below_the_limit_and_then_steady(cell):
 
 def test_without_admittance_the_same_push_is_harder(cell):
     push = Case(admittance._steady((0.0, 1.0, 0.0)), 4.0, closed=True)
-    assert cell.run(push, peer=True).force.max() > 1.4 * admittance.MEDIAN_LIMIT_N
+    assert cell.run(push, peer=True).force.max() > 1.4 * admittance.PEAK_LIMIT_N
 
 
 def test_random_commands_keep_all_limits():
