@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from s3k_ros.errors import UnsafeMotionError
@@ -37,6 +37,7 @@ def consistent(trajectory: JointTrajectory) -> None:
 
 @settings(max_examples=60, deadline=None)
 @given(position, position)
+@example(np.array([0.0, 0.5]), np.array([0.0, 0.54]))  # ruckig raises
 def test_joint_move_goes_from_rest_to_rest_within_the_limits(start, goal):
     move = joint_move(start, goal, LIMITS, STEP)
     assert np.allclose(move.positions[0], start) and np.allclose(move.end, goal, atol=1e-6)
