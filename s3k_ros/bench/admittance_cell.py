@@ -34,6 +34,8 @@ Array = NDArray[np.float64]
 
 TOOL = ToolLoadParameters(mass_kg=1.1207, com_m=(0.0, 0.0, 0.0696))
 """What hangs on the simulated FT 300, by its model."""
+TOUCH_N = 0.5
+"""A larger contact force is a touch."""
 _CLOSED_RAD, _GRIP_N, _CLOSING_S = 0.79, 20.0, 1.5
 # The arm settles, the controller is enabled, then commands begin.
 _ENABLE_CYCLE, _FIRST_CYCLE = 5, 10
@@ -71,6 +73,8 @@ class Case:
         rate_hz: of the commands.
         delay: cycles by which the wrench is late, beside the cell's own.
         closed: the jaws.
+        limp: the servos lose all torque at the first touch, gravity compensation excepted: what the
+            arm's inertia alone does.
     """
 
     command: Callable[[float], Array | None]
@@ -78,6 +82,7 @@ class Case:
     rate_hz: float = 100.0
     delay: int = 0
     closed: bool = False
+    limp: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -150,7 +155,7 @@ class Cell:
         held, ended = np.zeros(6), ""
         every = max(1, round(1.0 / (case.rate_hz * CONTROL_PERIOD_S)))
         state = simulator.state
-        with _forces(self._cell) as forces:
+        with _forces(self._cell, case.limp) as forces:
             for cycle in range(_FIRST_CYCLE + round(case.seconds / CONTROL_PERIOD_S)):
                 now = cycle * CONTROL_PERIOD_S
                 since = now - _FIRST_CYCLE * CONTROL_PERIOD_S
@@ -200,15 +205,21 @@ class Cell:
 
 
 @contextlib.contextmanager
-def _forces(cell: CellModel) -> Iterator[list[float]]:
+def _forces(cell: CellModel, limp: bool) -> Iterator[list[float]]:
     """Gathers the net contact force on arm and hand, N, of every physics step."""
     found: list[float] = []
+    model = cell.model
+    servos = np.concatenate([cell.arm_position, cell.arm_velocity])
+    gains, biases = model.actuator_gainprm[servos], model.actuator_biasprm[servos]
 
     def note(_model: mujoco.MjModel, data: mujoco.MjData) -> None:
         found.append(float(np.linalg.norm(data.cfrc_ext[cell.robot_bodies, 3:].sum(axis=0))))
+        if limp and found[-1] > TOUCH_N:
+            model.actuator_gainprm[servos] = model.actuator_biasprm[servos] = 0.0
 
     mujoco.set_mjcb_control(note)
     try:
         yield found
     finally:
         mujoco.set_mjcb_control(None)
+        model.actuator_gainprm[servos], model.actuator_biasprm[servos] = gains, biases

@@ -44,7 +44,8 @@ class ArmControlParameters(Parameters):
         unit="s", low=0.02, high=1.0,
     )  # fmt: skip
     velocity_acceleration_rad_s2: float = param(
-        10.0, "Acceleration and braking of commanded joint velocities.",
+        15.0, "Acceleration and braking of commanded joint velocities: as the admittance "
+        "controller counts on. At home the torques of the joints allow 21.",
         unit="rad/s^2", low=0.5, high=100.0,
     )  # fmt: skip
     collision_force_n: float = param(
