@@ -15,13 +15,13 @@ import numpy as np
 from dm_control import mjcf
 from numpy.typing import NDArray
 
+from s3k_ros.grasp.arm.kinematics import ArmModel
+from s3k_ros.grasp.arm.trajectory import JointTrajectory
 from s3k_ros.grasp.codes import GraspCode
-from s3k_ros.grasp.events import ArmFinished, Fault, JawsFinished, Outcome
 from s3k_ros.grasp.executor import GraspExecutor
 from s3k_ros.grasp.goal import GraspGoal, PlaceGoal
-from s3k_ros.grasp.kinematics import ArmModel
 from s3k_ros.grasp.ports import RobotReading, WrenchReading
-from s3k_ros.grasp.trajectory import JointTrajectory
+from s3k_ros.grasp.tasks.events import ArmFinished, Fault, JawsFinished, Outcome
 from s3k_ros.params.grasp import GraspParameters, RobotParameters
 from s3k_ros.simulation.cell import TABLE_HEIGHT_M, build_cell
 from s3k_ros.simulation.grasp_cell import (

@@ -11,8 +11,8 @@ from s3k_ros.bench import fault_kinds
 from s3k_ros.bench.fault_cell import BLOCK, X_M, Y_M, FaultCell
 from s3k_ros.bench.fault_kinds import FaultKind
 from s3k_ros.grasp.codes import GraspCode, Holding, Phase
-from s3k_ros.grasp.events import Outcome
 from s3k_ros.grasp.goal import GraspGoal, PlaceGoal
+from s3k_ros.grasp.tasks.events import Outcome
 from s3k_ros.simulation.grasp_cell import TICK_S
 
 GOAL = GraspGoal("middle", toward_keypoint="end")

@@ -20,12 +20,12 @@ from numpy.typing import NDArray
 from s3k_ros.calibration.rig_file import load_rig
 from s3k_ros.errors import ConfigurationError
 from s3k_ros.geometry.se3 import Transform
+from s3k_ros.grasp.arm.kinematics import ArmModel
+from s3k_ros.grasp.arm.trajectory import JointTrajectory
+from s3k_ros.grasp.arm.world import Scene, box, load_scene
 from s3k_ros.grasp.goal import GraspGoal, resolve
-from s3k_ros.grasp.kinematics import ArmModel
-from s3k_ros.grasp.motion import ArmState, MotionPlanner
-from s3k_ros.grasp.planner import GraspPlan, GraspPlanner, Target
-from s3k_ros.grasp.trajectory import JointTrajectory
-from s3k_ros.grasp.world import Scene, box, load_scene
+from s3k_ros.grasp.planning.motion import ArmState, MotionPlanner
+from s3k_ros.grasp.planning.planner import GraspPlan, GraspPlanner, Target
 from s3k_ros.params.grasp import GraspParameters, RobotParameters
 from s3k_ros.results import Result
 from s3k_ros.results import Target as Limit

@@ -16,10 +16,10 @@ import numpy as np
 from s3k_ros.cameras.recording.writer import Topic
 from s3k_ros.geometry.se3 import Transform
 from s3k_ros.goal_logs import schemas
-from s3k_ros.grasp.gates import KeypointReading
+from s3k_ros.grasp.arm.trajectory import JointTrajectory
 from s3k_ros.grasp.jaws import joint_from_width
 from s3k_ros.grasp.ports import JointReading, RobotReading, WrenchReading
-from s3k_ros.grasp.trajectory import JointTrajectory
+from s3k_ros.grasp.tasks.gates import KeypointReading
 from s3k_ros.params.grasp import RobotParameters
 
 _NS_PER_S = 1e9

@@ -16,8 +16,8 @@ from typing import Any, get_args
 
 from s3k_ros.goal_logs.folder import LogFolder
 from s3k_ros.goal_logs.log_writer import GoalLogWriter
-from s3k_ros.grasp.events import Outcome
 from s3k_ros.grasp.goal import Goal
+from s3k_ros.grasp.tasks.events import Outcome
 from s3k_ros.params.grasp import RobotParameters
 
 # Entries that may wait: a minute of all inputs. More than that means a disk that hangs.

@@ -30,9 +30,18 @@ from s3k_ros.cameras.recording.writer import RecordingWriter, Topic
 from s3k_ros.errors import DeviceUnavailableError
 from s3k_ros.geometry.se3 import Transform
 from s3k_ros.goal_logs import entries, schemas
-from s3k_ros.grasp.events import Command, Finish, Looked, Move, Outcome, Planned, ShowPlan, Tick
+from s3k_ros.grasp.arm.trajectory import JointTrajectory
 from s3k_ros.grasp.ports import JointReading, RobotReading, WrenchReading
-from s3k_ros.grasp.trajectory import JointTrajectory
+from s3k_ros.grasp.tasks.events import (
+    Command,
+    Finish,
+    Looked,
+    Move,
+    Outcome,
+    Planned,
+    ShowPlan,
+    Tick,
+)
 from s3k_ros.params.grasp import RobotParameters
 
 FORMAT = 1

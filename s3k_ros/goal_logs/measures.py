@@ -104,7 +104,7 @@ def tool_way(log: GoalLog) -> Array | None:
         return None
     try:
         # The kinematics' library need not be there where logs are read.
-        from s3k_ros.grasp.kinematics import ArmModel
+        from s3k_ros.grasp.arm.kinematics import ArmModel
 
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "robot.urdf"

@@ -8,12 +8,12 @@ from collections import deque
 import numpy as np
 from numpy.typing import NDArray
 
-from s3k_ros.grasp.events import MakePlan, NotPlanned, Planned
-from s3k_ros.grasp.planner import ArmState
+from s3k_ros.grasp.arm.trajectory import JointTrajectory
+from s3k_ros.grasp.planning.planner import ArmState
+from s3k_ros.grasp.planning.task_planner import PlanGoal
+from s3k_ros.grasp.planning.ways_back import RetractGoal
 from s3k_ros.grasp.ports import ArmPort, JointStateSource, Motion, PlannerPort
-from s3k_ros.grasp.task_planner import PlanGoal
-from s3k_ros.grasp.trajectory import JointTrajectory
-from s3k_ros.grasp.ways_back import RetractGoal
+from s3k_ros.grasp.tasks.events import MakePlan, NotPlanned, Planned
 from s3k_ros.params.grasp import RobotParameters
 
 Array = NDArray[np.float64]

@@ -8,9 +8,14 @@ from collections.abc import Callable
 
 import numpy as np
 
+from s3k_ros.grasp.arm.kinematics import ArmModel
 from s3k_ros.grasp.codes import GraspCode, Phase
 from s3k_ros.grasp.driver import ArmDriver
-from s3k_ros.grasp.events import (
+from s3k_ros.grasp.gatekeeper import Gatekeeper
+from s3k_ros.grasp.goal import Goal, GraspGoal, PlaceGoal, Refusal, check_names, resolve
+from s3k_ros.grasp.monitors import ContactMonitor, RestMonitor
+from s3k_ros.grasp.ports import JointReading, Motion, Ports
+from s3k_ros.grasp.tasks.events import (
     Command,
     Event,
     Fault,
@@ -27,13 +32,8 @@ from s3k_ros.grasp.events import (
     Tare,
     Tick,
 )
-from s3k_ros.grasp.gatekeeper import Gatekeeper
-from s3k_ros.grasp.goal import Goal, GraspGoal, PlaceGoal, Refusal, check_names, resolve
-from s3k_ros.grasp.kinematics import ArmModel
-from s3k_ros.grasp.machine import transition
-from s3k_ros.grasp.monitors import ContactMonitor, RestMonitor
-from s3k_ros.grasp.ports import JointReading, Motion, Ports
-from s3k_ros.grasp.state import Grip, Retract, TaskState, WatchingState, begin, progress
+from s3k_ros.grasp.tasks.machine import transition
+from s3k_ros.grasp.tasks.state import Grip, Retract, TaskState, WatchingState, begin, progress
 from s3k_ros.params.grasp import GraspParameters, RobotParameters
 
 __all__ = ["GraspExecutor", "Ports"]

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+from s3k_ros.grasp.arm.kinematics import ArmModel
 from s3k_ros.grasp.codes import GraspCode
-from s3k_ros.grasp.core import contact_limit
-from s3k_ros.grasp.events import Fault
-from s3k_ros.grasp.kinematics import ArmModel
 from s3k_ros.grasp.monitors import ContactMonitor
 from s3k_ros.grasp.ports import Ports
 from s3k_ros.grasp.safety import SafetyMonitor, refused_by
-from s3k_ros.grasp.state import TaskState
+from s3k_ros.grasp.tasks.core import contact_limit
+from s3k_ros.grasp.tasks.events import Fault
+from s3k_ros.grasp.tasks.state import TaskState
 from s3k_ros.params.grasp import GraspParameters, RobotParameters
 
 

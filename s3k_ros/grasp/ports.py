@@ -8,7 +8,12 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from s3k_ros.grasp.events import (
+from s3k_ros.grasp.arm.trajectory import JointTrajectory
+from s3k_ros.grasp.goal import Goal
+from s3k_ros.grasp.planning.place_planner import Plan
+from s3k_ros.grasp.planning.planner import ArmState, Target
+from s3k_ros.grasp.planning.task_planner import PlanGoal
+from s3k_ros.grasp.tasks.events import (
     ArmFinished,
     Command,
     Event,
@@ -18,13 +23,8 @@ from s3k_ros.grasp.events import (
     Outcome,
     Planned,
 )
-from s3k_ros.grasp.gates import KeypointReading
-from s3k_ros.grasp.goal import Goal
-from s3k_ros.grasp.place_planner import Plan
-from s3k_ros.grasp.planner import ArmState, Target
-from s3k_ros.grasp.state import TaskState
-from s3k_ros.grasp.task_planner import PlanGoal
-from s3k_ros.grasp.trajectory import JointTrajectory
+from s3k_ros.grasp.tasks.gates import KeypointReading
+from s3k_ros.grasp.tasks.state import TaskState
 
 Array = NDArray[np.float64]
 

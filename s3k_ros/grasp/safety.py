@@ -11,10 +11,10 @@ from collections import deque
 import numpy as np
 from numpy.typing import NDArray
 
+from s3k_ros.grasp.arm.kinematics import ArmModel
 from s3k_ros.grasp.codes import GraspCode
-from s3k_ros.grasp.events import Fault
-from s3k_ros.grasp.kinematics import ArmModel
 from s3k_ros.grasp.ports import JointReading, RobotReading, WrenchReading
+from s3k_ros.grasp.tasks.events import Fault
 from s3k_ros.params.grasp import GraspParameters, RobotParameters
 
 Array = NDArray[np.float64]

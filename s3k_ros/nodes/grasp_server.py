@@ -11,16 +11,16 @@ from visualization_msgs.msg import MarkerArray
 
 from s3k_ros.calibration.rig_file import load_rig
 from s3k_ros.errors import ConfigurationError
+from s3k_ros.grasp.arm.kinematics import ArmModel
+from s3k_ros.grasp.arm.world import Scene, load_scene
 from s3k_ros.grasp.codes import Phase
 from s3k_ros.grasp.executor import GraspExecutor, Ports
 from s3k_ros.grasp.goal import GraspGoal
-from s3k_ros.grasp.kinematics import ArmModel
-from s3k_ros.grasp.place_planner import Plan
-from s3k_ros.grasp.planner import GraspPlanner
+from s3k_ros.grasp.planning.place_planner import Plan
+from s3k_ros.grasp.planning.planner import GraspPlanner
+from s3k_ros.grasp.planning.task_planner import TaskPlanner
+from s3k_ros.grasp.planning.worker import ThreadedPlanner
 from s3k_ros.grasp.ports import Journal, NoJournal
-from s3k_ros.grasp.task_planner import TaskPlanner
-from s3k_ros.grasp.worker import ThreadedPlanner
-from s3k_ros.grasp.world import Scene, load_scene
 from s3k_ros.params.grasp import GraspParameters, GraspServerParameters, RobotParameters
 from s3k_ros.params.moveit import MoveItParameters
 from s3k_ros.ros import qos

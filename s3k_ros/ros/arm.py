@@ -9,9 +9,9 @@ from rclpy.node import Node
 from trajectory_msgs.msg import JointTrajectory as JointTrajectoryMessage
 from trajectory_msgs.msg import JointTrajectoryPoint
 
+from s3k_ros.grasp.arm.trajectory import JointTrajectory
 from s3k_ros.grasp.codes import GraspCode
-from s3k_ros.grasp.events import ArmFinished, Fault
-from s3k_ros.grasp.trajectory import JointTrajectory
+from s3k_ros.grasp.tasks.events import ArmFinished, Fault
 from s3k_ros.ros.conversions import duration_message, stamp_message
 from s3k_ros.ros.latest_goal import GoalEnd, LatestGoal
 

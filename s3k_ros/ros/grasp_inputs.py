@@ -17,9 +17,9 @@ from rclpy.serialization import deserialize_message
 from sensor_msgs.msg import JointState
 
 from s3k_ros.grasp.codes import KeypointStatus
-from s3k_ros.grasp.gates import KeypointReading
 from s3k_ros.grasp.jaws import width_from_joint
 from s3k_ros.grasp.ports import JointReading, RobotReading, WrenchReading
+from s3k_ros.grasp.tasks.gates import KeypointReading
 from s3k_ros.msg import Keypoint3DArray, KeypointModel, RobotState
 from s3k_ros.params.grasp import RobotParameters
 from s3k_ros.ros import qos

@@ -11,10 +11,10 @@ from std_msgs.msg import Header
 from s3k_ros.action import GraspAtKeypoint, PlaceAt, Release
 from s3k_ros.geometry.se3 import Transform
 from s3k_ros.grasp.codes import Phase
-from s3k_ros.grasp.events import Outcome
 from s3k_ros.grasp.goal import Goal, GraspGoal, PlaceGoal, ReleaseGoal, Vector
 from s3k_ros.grasp.goal import Quaternion as Orientation
-from s3k_ros.grasp.state import TaskState, WatchingState
+from s3k_ros.grasp.tasks.events import Outcome
+from s3k_ros.grasp.tasks.state import TaskState, WatchingState
 from s3k_ros.msg import Keypoint3D
 from s3k_ros.ros.plan_markers import pose_stamped
 

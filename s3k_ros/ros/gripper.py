@@ -11,8 +11,8 @@ from rclpy.node import Node
 from sensor_msgs.msg import JointState
 
 from s3k_ros.grasp.codes import GraspCode
-from s3k_ros.grasp.events import Fault, JawsFinished
 from s3k_ros.grasp.jaws import joint_from_width, width_from_joint
+from s3k_ros.grasp.tasks.events import Fault, JawsFinished
 from s3k_ros.params.grasp import RobotParameters
 from s3k_ros.ros.latest_goal import GoalEnd, LatestGoal
 

@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 from rclpy.node import Node
 
 from s3k_ros.errors import DataError
+from s3k_ros.grasp.arm.hand import Hand
 from s3k_ros.grasp.codes import GraspCode
-from s3k_ros.grasp.free_space import Clear
 from s3k_ros.grasp.goal import Refusal
-from s3k_ros.grasp.hand import Hand
+from s3k_ros.grasp.planning.free_space import Clear
 from s3k_ros.params.moveit import MoveItParameters
 
 Array = NDArray[np.float64]

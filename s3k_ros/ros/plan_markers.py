@@ -9,8 +9,8 @@ from std_msgs.msg import ColorRGBA, Header
 from visualization_msgs.msg import Marker, MarkerArray
 
 from s3k_ros.geometry.se3 import Transform
-from s3k_ros.grasp.place_planner import PlacePlan, Plan
-from s3k_ros.grasp.planner import GraspPlan
+from s3k_ros.grasp.planning.place_planner import PlacePlan, Plan
+from s3k_ros.grasp.planning.planner import GraspPlan
 from s3k_ros.ros.conversions import transform_to_message
 
 Array = NDArray[np.float64]

@@ -18,9 +18,9 @@ from std_msgs.msg import Header
 
 from s3k_ros.geometry.se3 import Transform
 from s3k_ros.grasp.codes import GraspCode, Phase
-from s3k_ros.grasp.events import Outcome
 from s3k_ros.grasp.executor import GraspExecutor
 from s3k_ros.grasp.ports import Clock
+from s3k_ros.grasp.tasks.events import Outcome
 from s3k_ros.params.grasp import GraspParameters, GraspServerParameters, RobotParameters
 from s3k_ros.ros import conversions
 from s3k_ros.ros import grasp_messages as messages

@@ -30,8 +30,8 @@ from s3k_ros.control.calibration import (
     fit,
 )
 from s3k_ros.errors import ConfigurationError, DataError, DeviceUnavailableError, UnsafeMotionError
-from s3k_ros.grasp.collision import CollisionModel, Terms
-from s3k_ros.grasp.kinematics import ArmModel
+from s3k_ros.grasp.arm.collision import CollisionModel, Terms
+from s3k_ros.grasp.arm.kinematics import ArmModel
 from s3k_ros.params.admittance import (
     AdmittanceNodeParameters,
     AdmittanceParameters,

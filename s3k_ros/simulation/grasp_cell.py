@@ -17,18 +17,25 @@ from numpy.typing import NDArray
 
 from s3k_ros.calibration.rig_file import load_rig
 from s3k_ros.geometry.camera import Camera
+from s3k_ros.grasp.arm.kinematics import ArmModel
+from s3k_ros.grasp.arm.trajectory import JointTrajectory
+from s3k_ros.grasp.arm.world import load_scene
 from s3k_ros.grasp.codes import GraspCode, Phase
-from s3k_ros.grasp.events import ArmFinished, Fault, JawsFinished, NotPlanned, Outcome, Planned
 from s3k_ros.grasp.executor import GraspExecutor, Ports
 from s3k_ros.grasp.goal import Refusal
 from s3k_ros.grasp.jaws import joint_from_width, width_from_joint
-from s3k_ros.grasp.kinematics import ArmModel
-from s3k_ros.grasp.place_planner import Plan
-from s3k_ros.grasp.planner import GraspPlanner
+from s3k_ros.grasp.planning.place_planner import Plan
+from s3k_ros.grasp.planning.planner import GraspPlanner
+from s3k_ros.grasp.planning.task_planner import TaskPlanner
 from s3k_ros.grasp.ports import JointReading, WrenchReading
-from s3k_ros.grasp.task_planner import TaskPlanner
-from s3k_ros.grasp.trajectory import JointTrajectory
-from s3k_ros.grasp.world import load_scene
+from s3k_ros.grasp.tasks.events import (
+    ArmFinished,
+    Fault,
+    JawsFinished,
+    NotPlanned,
+    Outcome,
+    Planned,
+)
 from s3k_ros.params.grasp import GraspParameters, RobotParameters
 from s3k_ros.simulation import rig
 from s3k_ros.simulation.cell import ARM_JOINTS, TABLE_HEIGHT_M, CellModel, build_cell

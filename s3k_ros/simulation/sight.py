@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from s3k_ros.geometry.camera import Camera
 from s3k_ros.grasp.codes import KeypointStatus
-from s3k_ros.grasp.gates import KeypointReading
+from s3k_ros.grasp.tasks.gates import KeypointReading
 from s3k_ros.params.perception import TriangulationParameters
 from s3k_ros.perception.detector import KeypointDetector
 from s3k_ros.perception.triangulator import KeypointTriangulator

@@ -7,7 +7,7 @@ from support.velocity_arm import HOME, URDF
 from s3k_ros.control.arm import TABLE_GEOM, ControlArm
 from s3k_ros.control.mapper import VelocityMapper
 from s3k_ros.errors import ConfigurationError, UnsafeMotionError
-from s3k_ros.grasp.kinematics import ArmModel
+from s3k_ros.grasp.arm.kinematics import ArmModel
 from s3k_ros.params.admittance import AdmittanceParameters, ControlledArmParameters
 
 pytestmark = pytest.mark.sim

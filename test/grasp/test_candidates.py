@@ -10,13 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.kinematic_cell import TABLE_HEIGHT_M, sawyer
 
-from s3k_ros.grasp.candidates import Candidate, Target, by_tilt, candidates
+from s3k_ros.grasp.arm.trajectory import JointTrajectory
+from s3k_ros.grasp.arm.world import Scene, box
 from s3k_ros.grasp.codes import GraspCode
 from s3k_ros.grasp.goal import GraspGoal, Refusal, resolve
-from s3k_ros.grasp.planner import ArmState, GraspPlan, GraspPlanner
-from s3k_ros.grasp.pose import uncertain_width
-from s3k_ros.grasp.trajectory import JointTrajectory
-from s3k_ros.grasp.world import Scene, box
+from s3k_ros.grasp.planning.candidates import Candidate, Target, by_tilt, candidates
+from s3k_ros.grasp.planning.planner import ArmState, GraspPlan, GraspPlanner
+from s3k_ros.grasp.planning.pose import uncertain_width
 from s3k_ros.params.grasp import GraspParameters, RobotParameters
 
 # Time for searches that a busy machine cannot use up.

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from s3k_ros.grasp.codes import GraspCode, Holding, KeypointStatus
-from s3k_ros.grasp.state import GraspState, PlaceState, ReleaseState
+from s3k_ros.grasp.tasks.state import GraspState, PlaceState, ReleaseState
 
 ROOT = Path(__file__).parents[2]
 

@@ -5,7 +5,7 @@ import pytest
 from support.kinematic_cell import TABLE_HEIGHT_M, sawyer
 
 from s3k_ros.geometry.se3 import Transform
-from s3k_ros.grasp.collision import CollisionModel, Terms
+from s3k_ros.grasp.arm.collision import CollisionModel, Terms
 from s3k_ros.params.grasp import RobotParameters
 
 HOME = np.array(RobotParameters().home_rad)

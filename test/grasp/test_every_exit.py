@@ -20,9 +20,9 @@ from support.kinematic_cell import Cell, sawyer
 
 from s3k_ros.geometry.se3 import Transform
 from s3k_ros.grasp.codes import GraspCode, Holding, Phase
-from s3k_ros.grasp.events import Fault
-from s3k_ros.grasp.state import Grip
-from s3k_ros.grasp.ways_back import RetractGoal
+from s3k_ros.grasp.planning.ways_back import RetractGoal
+from s3k_ros.grasp.tasks.events import Fault
+from s3k_ros.grasp.tasks.state import Grip
 from s3k_ros.params.grasp import GraspParameters, RobotParameters
 
 TASKS = {

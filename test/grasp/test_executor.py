@@ -10,10 +10,10 @@ from support.executor_runs import GOAL, PAW, PHASES, grasp, in_phase, moved, sta
 from support.kinematic_cell import NAMES, Cell, sawyer
 
 from s3k_ros.grasp.codes import GraspCode, Holding, KeypointStatus, Phase
-from s3k_ros.grasp.events import ArmFinished, Finish, Looked, Move, Outcome, Planned, Tick
 from s3k_ros.grasp.goal import GraspGoal
 from s3k_ros.grasp.ports import JointReading, WrenchReading
-from s3k_ros.grasp.state import GraspState
+from s3k_ros.grasp.tasks.events import ArmFinished, Finish, Looked, Move, Outcome, Planned, Tick
+from s3k_ros.grasp.tasks.state import GraspState
 
 # -- the good case -----------------------------------------------------------------------------
 

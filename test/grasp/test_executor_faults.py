@@ -8,7 +8,7 @@ from support.executor_runs import GOAL, PHASES, STANDSTILL_S, grasp, in_phase, s
 from support.kinematic_cell import Cell
 
 from s3k_ros.grasp.codes import GraspCode, Holding, Phase
-from s3k_ros.grasp.events import JawsFinished
+from s3k_ros.grasp.tasks.events import JawsFinished
 
 # -- devices -----------------------------------------------------------------------------------
 

@@ -10,13 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.kinematic_cell import sawyer
 
+from s3k_ros.grasp.arm.hand import OPEN_HAND
+from s3k_ros.grasp.arm.kinematics import JointLimits
+from s3k_ros.grasp.arm.path_timing import timed
+from s3k_ros.grasp.arm.trajectory import exceeded, stop_move
 from s3k_ros.grasp.codes import GraspCode
-from s3k_ros.grasp.free_space import SampledWays, _coarse_to_fine
 from s3k_ros.grasp.goal import Refusal
-from s3k_ros.grasp.hand import OPEN_HAND
-from s3k_ros.grasp.kinematics import JointLimits
-from s3k_ros.grasp.path_timing import timed
-from s3k_ros.grasp.trajectory import exceeded, stop_move
+from s3k_ros.grasp.planning.free_space import SampledWays, _coarse_to_fine
 
 ARM = sawyer()
 WEIGHT = np.array([1.5, 1.3, 1.1, 0.9, 0.7, 0.4, 0.3])

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from s3k_ros.grasp.codes import GraspCode, Holding, KeypointStatus
-from s3k_ros.grasp.gates import KeypointReading, check_reading, median_position
-from s3k_ros.grasp.holding import Evidence, judge
 from s3k_ros.grasp.monitors import ContactMonitor, RestMonitor
 from s3k_ros.grasp.ports import JointReading, WrenchReading
+from s3k_ros.grasp.tasks.gates import KeypointReading, check_reading, median_position
+from s3k_ros.grasp.tasks.holding import Evidence, judge
 from s3k_ros.params.grasp import GraspParameters
 
 PARAMS = GraspParameters()

@@ -6,7 +6,7 @@ from support.kinematic_cell import URDF, sawyer
 
 from s3k_ros.errors import ConfigurationError
 from s3k_ros.geometry.se3 import Transform
-from s3k_ros.grasp.kinematics import ArmModel
+from s3k_ros.grasp.arm.kinematics import ArmModel
 from s3k_ros.params.grasp import RobotParameters
 
 HOME = np.array(RobotParameters().home_rad)

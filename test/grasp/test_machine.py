@@ -8,8 +8,11 @@ import numpy as np
 import pytest
 
 from s3k_ros.geometry.se3 import Transform
+from s3k_ros.grasp.arm.trajectory import JointTrajectory, hold
 from s3k_ros.grasp.codes import GraspCode, Holding, KeypointStatus, Phase
-from s3k_ros.grasp.events import (
+from s3k_ros.grasp.goal import GraspGoal, Refusal
+from s3k_ros.grasp.planning.planner import GraspPlan, Target
+from s3k_ros.grasp.tasks.events import (
     ArmFinished,
     Fault,
     Finish,
@@ -26,12 +29,9 @@ from s3k_ros.grasp.events import (
     Tare,
     Tick,
 )
-from s3k_ros.grasp.gates import KeypointReading
-from s3k_ros.grasp.goal import GraspGoal, Refusal
-from s3k_ros.grasp.machine import transition
-from s3k_ros.grasp.planner import GraspPlan, Target
-from s3k_ros.grasp.state import GraspState, Jaws, begin, progress
-from s3k_ros.grasp.trajectory import JointTrajectory, hold
+from s3k_ros.grasp.tasks.gates import KeypointReading
+from s3k_ros.grasp.tasks.machine import transition
+from s3k_ros.grasp.tasks.state import GraspState, Jaws, begin, progress
 from s3k_ros.params.grasp import GraspParameters
 
 PARAMS = GraspParameters()

@@ -12,12 +12,12 @@ from support.kinematic_cell import TABLE_HEIGHT_M, sawyer
 
 from s3k_ros.errors import ConfigurationError
 from s3k_ros.geometry.se3 import Transform
+from s3k_ros.grasp.arm.collision import CollisionModel, Terms
+from s3k_ros.grasp.arm.trajectory import JointTrajectory
+from s3k_ros.grasp.arm.world import Scene, Wall, box
 from s3k_ros.grasp.codes import GraspCode
-from s3k_ros.grasp.collision import CollisionModel, Terms
 from s3k_ros.grasp.goal import Refusal
-from s3k_ros.grasp.motion import OPEN_HAND, ArmState, Hand, MotionPlanner, Posture
-from s3k_ros.grasp.trajectory import JointTrajectory
-from s3k_ros.grasp.world import Scene, Wall, box
+from s3k_ros.grasp.planning.motion import OPEN_HAND, ArmState, Hand, MotionPlanner, Posture
 from s3k_ros.params.grasp import GraspParameters, RobotParameters
 
 # Time for searches that a busy machine cannot use up.

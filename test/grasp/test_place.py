@@ -258,7 +258,7 @@ def test_what_falls_out_on_the_way_is_dropped(phase):
 @pytest.mark.parametrize("goal", [PLACE, RELEASE])
 @pytest.mark.parametrize("how", ["stalls", "silent"])
 def test_jaws_that_do_not_open_have_not_released(goal, how):
-    from s3k_ros.grasp.events import JawsFinished
+    from s3k_ros.grasp.tasks.events import JawsFinished
 
     cell = Cell()
     executor = holding(cell)

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 from support.kinematic_cell import TABLE_HEIGHT_M, sawyer, task_planner
 
+from s3k_ros.grasp.arm.trajectory import exceeded
 from s3k_ros.grasp.codes import GraspCode
 from s3k_ros.grasp.goal import PlaceGoal, Refusal, ReleaseGoal, resolve
-from s3k_ros.grasp.place_planner import PlacePlan, kept_yaws
-from s3k_ros.grasp.planner import ArmState, Target
-from s3k_ros.grasp.trajectory import exceeded
-from s3k_ros.grasp.ways_back import RetractGoal, RetreatGoal, RetreatPlan
+from s3k_ros.grasp.planning.place_planner import PlacePlan, kept_yaws
+from s3k_ros.grasp.planning.planner import ArmState, Target
+from s3k_ros.grasp.planning.ways_back import RetractGoal, RetreatGoal, RetreatPlan
 from s3k_ros.params.grasp import GraspParameters, RobotParameters
 
 GRASP, ROBOT = GraspParameters(), RobotParameters()

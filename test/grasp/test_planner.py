@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from support.kinematic_cell import TABLE_HEIGHT_M, sawyer
 
+from s3k_ros.grasp.arm.collision import CollisionModel
+from s3k_ros.grasp.arm.trajectory import exceeded
 from s3k_ros.grasp.codes import GraspCode
-from s3k_ros.grasp.collision import CollisionModel
 from s3k_ros.grasp.goal import GraspGoal, Refusal, resolve
-from s3k_ros.grasp.planner import ArmState, GraspPlan, GraspPlanner, Target
-from s3k_ros.grasp.trajectory import exceeded
+from s3k_ros.grasp.planning.planner import ArmState, GraspPlan, GraspPlanner, Target
 from s3k_ros.params.grasp import GraspParameters, RobotParameters
 
 # Time for searches that a busy machine cannot use up.

@@ -10,11 +10,11 @@ import pytest
 from support.kinematic_cell import TABLE_HEIGHT_M, sawyer
 
 from s3k_ros.geometry.se3 import Transform
+from s3k_ros.grasp.arm.trajectory import JointTrajectory
+from s3k_ros.grasp.arm.world import Scene, box
 from s3k_ros.grasp.goal import GraspGoal, Refusal, resolve
-from s3k_ros.grasp.motion import ArmState, Hand, MotionPlanner
-from s3k_ros.grasp.planner import GraspPlan, GraspPlanner, Target
-from s3k_ros.grasp.trajectory import JointTrajectory
-from s3k_ros.grasp.world import Scene, box
+from s3k_ros.grasp.planning.motion import ArmState, Hand, MotionPlanner
+from s3k_ros.grasp.planning.planner import GraspPlan, GraspPlanner, Target
 from s3k_ros.params.grasp import GraspParameters, RobotParameters
 from s3k_ros.simulation.cell import CellModel, build_cell
 

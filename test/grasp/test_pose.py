@@ -6,7 +6,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from s3k_ros.geometry.se3 import Transform
-from s3k_ros.grasp.pose import (
+from s3k_ros.grasp.planning.pose import (
     CHI2_95_3,
     grasp_point,
     hand_rotations,

@@ -8,10 +8,10 @@ from support.executor_runs import GOAL, in_phase, started
 from support.kinematic_cell import STEP_S, Cell, sawyer
 
 from s3k_ros.grasp.codes import GraspCode, Phase
-from s3k_ros.grasp.events import Fault
 from s3k_ros.grasp.monitors import ContactMonitor
 from s3k_ros.grasp.ports import JointReading, RobotReading, WrenchReading
 from s3k_ros.grasp.safety import SafetyMonitor, refused_by
+from s3k_ros.grasp.tasks.events import Fault
 from s3k_ros.params.grasp import GraspParameters, RobotParameters
 
 HOME = np.array(RobotParameters().home_rad)

@@ -8,8 +8,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from s3k_ros.errors import UnsafeMotionError
-from s3k_ros.grasp.kinematics import JointLimits
-from s3k_ros.grasp.trajectory import JointTrajectory, exceeded, hold, joint_move, path_move
+from s3k_ros.grasp.arm.kinematics import JointLimits
+from s3k_ros.grasp.arm.trajectory import JointTrajectory, exceeded, hold, joint_move, path_move
 
 LIMITS = JointLimits(
     lower=np.array([-3.0, -2.0]),

@@ -6,8 +6,8 @@ import time
 from types import SimpleNamespace
 
 from s3k_ros.grasp.codes import GraspCode
-from s3k_ros.grasp.events import NotPlanned
-from s3k_ros.grasp.worker import ThreadedPlanner
+from s3k_ros.grasp.planning.worker import ThreadedPlanner
+from s3k_ros.grasp.tasks.events import NotPlanned
 
 
 def test_a_defect_of_the_planner_ends_as_internal_and_names_it() -> None:

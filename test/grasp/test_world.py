@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from s3k_ros.calibration.rig_file import load_rig
 from s3k_ros.errors import ConfigurationError
-from s3k_ros.grasp.world import load_scene, parse_scene
+from s3k_ros.grasp.arm.world import load_scene, parse_scene
 from s3k_ros.params.grasp import GraspParameters, GraspServerParameters
 from s3k_ros.simulation import things, touch
 from s3k_ros.simulation.cell import TABLE_HEIGHT_M

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from moveit_msgs.msg import MoveItErrorCodes
 
+from s3k_ros.grasp.arm.kinematics import ArmModel
+from s3k_ros.grasp.arm.world import Scene, box
 from s3k_ros.grasp.codes import GraspCode
 from s3k_ros.grasp.goal import Refusal
-from s3k_ros.grasp.kinematics import ArmModel
-from s3k_ros.grasp.motion import ArmState, MotionPlanner
-from s3k_ros.grasp.world import Scene, box
+from s3k_ros.grasp.planning.motion import ArmState, MotionPlanner
 from s3k_ros.params.grasp import GraspParameters, RobotParameters
 from s3k_ros.params.moveit import MoveItParameters
 

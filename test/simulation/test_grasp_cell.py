@@ -8,8 +8,8 @@ import pytest
 
 from s3k_ros.geometry.triangulation import triangulate
 from s3k_ros.grasp.codes import GraspCode, KeypointStatus
-from s3k_ros.grasp.gates import KeypointReading
 from s3k_ros.grasp.goal import GraspGoal
+from s3k_ros.grasp.tasks.gates import KeypointReading
 from s3k_ros.simulation import rig
 from s3k_ros.simulation.cell import TABLE_HEIGHT_M, WORKSPACE_CENTRE_M
 from s3k_ros.simulation.cell_samples import hover

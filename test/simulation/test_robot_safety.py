@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from s3k_ros.grasp.kinematics import JointLimits
-from s3k_ros.grasp.trajectory import joint_move
+from s3k_ros.grasp.arm.kinematics import JointLimits
+from s3k_ros.grasp.arm.trajectory import joint_move
 from s3k_ros.params.grasp import RobotParameters
 from s3k_ros.simulation.cell import (
     ARM_JOINTS,

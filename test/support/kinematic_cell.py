@@ -7,16 +7,16 @@ from pathlib import Path
 
 import numpy as np
 
+from s3k_ros.grasp.arm.kinematics import ArmModel
 from s3k_ros.grasp.codes import GraspCode, KeypointStatus
-from s3k_ros.grasp.events import ArmFinished, Fault, JawsFinished, NotPlanned, Planned
 from s3k_ros.grasp.executor import GraspExecutor, Ports
-from s3k_ros.grasp.gates import KeypointReading
 from s3k_ros.grasp.goal import Refusal
-from s3k_ros.grasp.kinematics import ArmModel
-from s3k_ros.grasp.place_planner import Plan
-from s3k_ros.grasp.planner import GraspPlanner
+from s3k_ros.grasp.planning.place_planner import Plan
+from s3k_ros.grasp.planning.planner import GraspPlanner
+from s3k_ros.grasp.planning.task_planner import TaskPlanner
 from s3k_ros.grasp.ports import JointReading, RobotReading, WrenchReading
-from s3k_ros.grasp.task_planner import TaskPlanner
+from s3k_ros.grasp.tasks.events import ArmFinished, Fault, JawsFinished, NotPlanned, Planned
+from s3k_ros.grasp.tasks.gates import KeypointReading
 from s3k_ros.params.grasp import GraspParameters, RobotParameters
 
 URDF = Path(__file__).parents[2] / "config" / "robots" / "sawyer_2f85.urdf"

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from s3k_ros.geometry.se3 import Transform
 from s3k_ros.grasp.codes import GraspCode
 from s3k_ros.grasp.goal import GraspGoal, Refusal
-from s3k_ros.grasp.pose import grasp_point, hand_rotations, tilted, uncertain_width
+from s3k_ros.grasp.planning.pose import grasp_point, hand_rotations, tilted, uncertain_width
 from s3k_ros.params.grasp import GraspParameters, RobotParameters
 
 Array = NDArray[np.float64]

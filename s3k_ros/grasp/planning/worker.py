@@ -5,11 +5,11 @@ from __future__ import annotations
 from concurrent.futures import Future, ThreadPoolExecutor
 
 from s3k_ros.grasp.codes import GraspCode
-from s3k_ros.grasp.events import NotPlanned, Planned
 from s3k_ros.grasp.goal import Refusal
-from s3k_ros.grasp.place_planner import Plan
-from s3k_ros.grasp.planner import ArmState, Target
-from s3k_ros.grasp.task_planner import PlanGoal, TaskPlanner
+from s3k_ros.grasp.planning.place_planner import Plan
+from s3k_ros.grasp.planning.planner import ArmState, Target
+from s3k_ros.grasp.planning.task_planner import PlanGoal, TaskPlanner
+from s3k_ros.grasp.tasks.events import NotPlanned, Planned
 
 
 class ThreadedPlanner:

@@ -9,12 +9,12 @@ from numpy.typing import NDArray
 
 from s3k_ros.errors import UnsafeMotionError
 from s3k_ros.geometry.se3 import Transform
+from s3k_ros.grasp.arm.hand import OPEN_HAND
+from s3k_ros.grasp.arm.trajectory import JointTrajectory, path_move
 from s3k_ros.grasp.codes import GraspCode
 from s3k_ros.grasp.goal import Refusal, ReleaseGoal, Vector
-from s3k_ros.grasp.hand import OPEN_HAND
-from s3k_ros.grasp.motion import ArmState, MotionPlanner, Posture
-from s3k_ros.grasp.planner import Target
-from s3k_ros.grasp.trajectory import JointTrajectory, path_move
+from s3k_ros.grasp.planning.motion import ArmState, MotionPlanner, Posture
+from s3k_ros.grasp.planning.planner import Target
 from s3k_ros.params.grasp import GraspParameters, RobotParameters
 
 Array = NDArray[np.float64]

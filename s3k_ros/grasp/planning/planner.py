@@ -10,15 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from s3k_ros.geometry.se3 import Transform
-from s3k_ros.grasp.candidates import Candidate, Target, by_tilt, candidates
+from s3k_ros.grasp.arm.hand import Hand
+from s3k_ros.grasp.arm.kinematics import ArmModel
+from s3k_ros.grasp.arm.trajectory import JointTrajectory
+from s3k_ros.grasp.arm.world import Scene
 from s3k_ros.grasp.codes import GraspCode
 from s3k_ros.grasp.goal import GraspGoal, Refusal
-from s3k_ros.grasp.hand import Hand
-from s3k_ros.grasp.kinematics import ArmModel
-from s3k_ros.grasp.motion import UP, ArmState, MotionPlanner, Posture, text
-from s3k_ros.grasp.pose import yaw_is_set
-from s3k_ros.grasp.trajectory import JointTrajectory
-from s3k_ros.grasp.world import Scene
+from s3k_ros.grasp.planning.candidates import Candidate, Target, by_tilt, candidates
+from s3k_ros.grasp.planning.motion import UP, ArmState, MotionPlanner, Posture, text
+from s3k_ros.grasp.planning.pose import yaw_is_set
 from s3k_ros.params.grasp import GraspParameters, RobotParameters
 
 __all__ = ["ArmState", "GraspPlan", "GraspPlanner", "Target"]

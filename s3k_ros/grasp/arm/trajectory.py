@@ -11,7 +11,7 @@ from scipy.interpolate import CubicSpline
 
 from s3k_ros.errors import UnsafeMotionError
 from s3k_ros.geometry.se3 import read_only
-from s3k_ros.grasp.kinematics import JointLimits
+from s3k_ros.grasp.arm.kinematics import JointLimits
 
 Array = NDArray[np.float64]
 

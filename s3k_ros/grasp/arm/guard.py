@@ -7,11 +7,11 @@ import dataclasses
 import numpy as np
 from numpy.typing import NDArray
 
+from s3k_ros.grasp.arm.collision import CollisionModel, Terms
+from s3k_ros.grasp.arm.hand import OPEN_HAND, Hand
+from s3k_ros.grasp.arm.kinematics import ArmModel
 from s3k_ros.grasp.codes import GraspCode
-from s3k_ros.grasp.collision import CollisionModel, Terms
 from s3k_ros.grasp.goal import Refusal
-from s3k_ros.grasp.hand import OPEN_HAND, Hand
-from s3k_ros.grasp.kinematics import ArmModel
 from s3k_ros.params.grasp import GraspParameters
 
 Array = NDArray[np.float64]

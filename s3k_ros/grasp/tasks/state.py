@@ -9,12 +9,12 @@ from collections.abc import Mapping
 from typing import ClassVar
 
 from s3k_ros.grasp.codes import Holding, Phase
-from s3k_ros.grasp.events import Outcome
-from s3k_ros.grasp.gates import KeypointReading
 from s3k_ros.grasp.goal import Goal, GraspGoal, PlaceGoal, Refusal, ReleaseGoal
-from s3k_ros.grasp.place_planner import PlacePlan, Plan
-from s3k_ros.grasp.planner import GraspPlan, Target
-from s3k_ros.grasp.ways_back import RetreatPlan
+from s3k_ros.grasp.planning.place_planner import PlacePlan, Plan
+from s3k_ros.grasp.planning.planner import GraspPlan, Target
+from s3k_ros.grasp.planning.ways_back import RetreatPlan
+from s3k_ros.grasp.tasks.events import Outcome
+from s3k_ros.grasp.tasks.gates import KeypointReading
 from s3k_ros.params.grasp import GraspParameters
 
 # Shares of the whole action that have passed when a phase begins and ends.

@@ -11,8 +11,9 @@ import dataclasses
 import math
 
 from s3k_ros.grasp.codes import GraspCode, Holding, Phase
-from s3k_ros.grasp.core import Step, end, enter, move, outcome, took_too_long, with_jaws
-from s3k_ros.grasp.events import (
+from s3k_ros.grasp.planning.ways_back import RetreatPlan
+from s3k_ros.grasp.tasks.core import Step, end, enter, move, outcome, took_too_long, with_jaws
+from s3k_ros.grasp.tasks.events import (
     ArmFinished,
     Command,
     Event,
@@ -26,8 +27,7 @@ from s3k_ros.grasp.events import (
     Tare,
     Tick,
 )
-from s3k_ros.grasp.state import PlaceState, ReleaseState
-from s3k_ros.grasp.ways_back import RetreatPlan
+from s3k_ros.grasp.tasks.state import PlaceState, ReleaseState
 from s3k_ros.params.grasp import GraspParameters
 
 # Jaws that opened by less than this share of what they were told hold on.

@@ -12,8 +12,11 @@ import dataclasses
 import math
 
 from s3k_ros.grasp.codes import GraspCode, Holding, Phase
-from s3k_ros.grasp.core import REST_PROOF_S, Step, end, enter, move, took_too_long
-from s3k_ros.grasp.events import (
+from s3k_ros.grasp.goal import Refusal
+from s3k_ros.grasp.planning.place_planner import PlacePlan
+from s3k_ros.grasp.planning.ways_back import RetreatGoal, RetreatPlan
+from s3k_ros.grasp.tasks.core import REST_PROOF_S, Step, end, enter, move, took_too_long
+from s3k_ros.grasp.tasks.events import (
     ArmFinished,
     Event,
     Fault,
@@ -27,19 +30,16 @@ from s3k_ros.grasp.events import (
     Tare,
     Tick,
 )
-from s3k_ros.grasp.goal import Refusal
-from s3k_ros.grasp.holding import closed_on_nothing
-from s3k_ros.grasp.place_planner import PlacePlan
-from s3k_ros.grasp.releasing import (
+from s3k_ros.grasp.tasks.holding import closed_on_nothing
+from s3k_ros.grasp.tasks.releasing import (
     draw_back,
     dry_run,
     open_jaws,
     opening_late,
     opening_step,
 )
-from s3k_ros.grasp.state import Grip, PlaceState
-from s3k_ros.grasp.watching import look_again, looked, lost, observe
-from s3k_ros.grasp.ways_back import RetreatGoal, RetreatPlan
+from s3k_ros.grasp.tasks.state import Grip, PlaceState
+from s3k_ros.grasp.tasks.watching import look_again, looked, lost, observe
 from s3k_ros.params.grasp import GraspParameters
 
 _CARRYING = (Phase.OBSERVE, Phase.TRANSFER, Phase.LOWER)

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter1d
 
 from s3k_ros.errors import UnsafeMotionError
-from s3k_ros.grasp.kinematics import JointLimits
-from s3k_ros.grasp.trajectory import JointTrajectory, joint_move, path_move
+from s3k_ros.grasp.arm.kinematics import JointLimits
+from s3k_ros.grasp.arm.trajectory import JointTrajectory, joint_move, path_move
 
 Array = NDArray[np.float64]
 

@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from s3k_ros.geometry.se3 import Transform
-from s3k_ros.grasp.collision import CollisionModel
-from s3k_ros.grasp.hand import OPEN_HAND, Hand
-from s3k_ros.grasp.kinematics import ArmModel
+from s3k_ros.grasp.arm.collision import CollisionModel
+from s3k_ros.grasp.arm.hand import OPEN_HAND, Hand
+from s3k_ros.grasp.arm.kinematics import ArmModel
 
 Array = NDArray[np.float64]
 

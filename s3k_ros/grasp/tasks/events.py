@@ -5,13 +5,13 @@ from __future__ import annotations
 import dataclasses
 
 from s3k_ros.geometry.se3 import Transform
+from s3k_ros.grasp.arm.trajectory import JointTrajectory
 from s3k_ros.grasp.codes import GraspCode, Holding, Phase
-from s3k_ros.grasp.gates import KeypointReading
 from s3k_ros.grasp.goal import PlaceGoal, Refusal
-from s3k_ros.grasp.place_planner import Plan
-from s3k_ros.grasp.planner import Target
-from s3k_ros.grasp.trajectory import JointTrajectory
-from s3k_ros.grasp.ways_back import RetreatGoal
+from s3k_ros.grasp.planning.place_planner import Plan
+from s3k_ros.grasp.planning.planner import Target
+from s3k_ros.grasp.planning.ways_back import RetreatGoal
+from s3k_ros.grasp.tasks.gates import KeypointReading
 
 # -- events ------------------------------------------------------------------------------------
 

@@ -6,8 +6,10 @@ import dataclasses
 import math
 from typing import Any, TypeVar
 
+from s3k_ros.grasp.arm.trajectory import JointTrajectory
 from s3k_ros.grasp.codes import GraspCode, Holding, Phase
-from s3k_ros.grasp.events import (
+from s3k_ros.grasp.planning.ways_back import RetreatPlan
+from s3k_ros.grasp.tasks.events import (
     ArmFinished,
     Command,
     Event,
@@ -23,9 +25,7 @@ from s3k_ros.grasp.events import (
     Tare,
     Tick,
 )
-from s3k_ros.grasp.state import Retract, TaskState, WatchingState
-from s3k_ros.grasp.trajectory import JointTrajectory
-from s3k_ros.grasp.ways_back import RetreatPlan
+from s3k_ros.grasp.tasks.state import Retract, TaskState, WatchingState
 from s3k_ros.params.grasp import GraspParameters
 
 # Rest counts when it was watched for this long after the stop.

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from s3k_ros.errors import ConfigurationError
 from s3k_ros.geometry.se3 import Transform
-from s3k_ros.grasp.hand import OPEN_HAND, Hand, Jaws
+from s3k_ros.grasp.arm.hand import OPEN_HAND, Hand, Jaws
+from s3k_ros.grasp.arm.kinematics import ArmModel
+from s3k_ros.grasp.arm.world import Scene
 from s3k_ros.grasp.jaws import joint_from_width
-from s3k_ros.grasp.kinematics import ArmModel
-from s3k_ros.grasp.world import Scene
 from s3k_ros.params.grasp import RobotParameters
 
 Array = NDArray[np.float64]

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from s3k_ros.grasp.codes import GraspCode
 from s3k_ros.grasp.goal import Goal, GraspGoal, PlaceGoal, Refusal, ReleaseGoal
-from s3k_ros.grasp.motion import ArmState
-from s3k_ros.grasp.place_planner import PlacePlanner, Plan
-from s3k_ros.grasp.planner import GraspPlanner, Target
-from s3k_ros.grasp.ways_back import RetractGoal, RetreatGoal
+from s3k_ros.grasp.planning.motion import ArmState
+from s3k_ros.grasp.planning.place_planner import PlacePlanner, Plan
+from s3k_ros.grasp.planning.planner import GraspPlanner, Target
+from s3k_ros.grasp.planning.ways_back import RetractGoal, RetreatGoal
 from s3k_ros.params.grasp import GraspParameters, RobotParameters
 
 PlanGoal = Goal | RetreatGoal | RetractGoal

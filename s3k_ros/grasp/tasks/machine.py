@@ -15,12 +15,12 @@ from __future__ import annotations
 import dataclasses
 import math
 
-from s3k_ros.grasp.core import Step, end, ending
-from s3k_ros.grasp.events import Event, Fault, Tick
-from s3k_ros.grasp.grasping import grasp_step
-from s3k_ros.grasp.placing import place_step
-from s3k_ros.grasp.releasing import release_step
-from s3k_ros.grasp.state import GraspState, PlaceState, ReleaseState, TaskState
+from s3k_ros.grasp.tasks.core import Step, end, ending
+from s3k_ros.grasp.tasks.events import Event, Fault, Tick
+from s3k_ros.grasp.tasks.grasping import grasp_step
+from s3k_ros.grasp.tasks.placing import place_step
+from s3k_ros.grasp.tasks.releasing import release_step
+from s3k_ros.grasp.tasks.state import GraspState, PlaceState, ReleaseState, TaskState
 from s3k_ros.params.grasp import GraspParameters
 
 

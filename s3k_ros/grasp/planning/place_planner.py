@@ -9,14 +9,14 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from s3k_ros.geometry.se3 import Transform
+from s3k_ros.grasp.arm.hand import Hand
+from s3k_ros.grasp.arm.trajectory import JointTrajectory
 from s3k_ros.grasp.codes import GraspCode
 from s3k_ros.grasp.goal import PlaceGoal, Refusal
-from s3k_ros.grasp.hand import Hand
-from s3k_ros.grasp.motion import ArmState, MotionPlanner, Posture, text
-from s3k_ros.grasp.planner import GraspPlan, Target
-from s3k_ros.grasp.pose import CHI2_95_3, grasp_point, hand_rotations, yaw_is_set
-from s3k_ros.grasp.trajectory import JointTrajectory
-from s3k_ros.grasp.ways_back import RetreatGoal, RetreatPlan, WayBackPlanner
+from s3k_ros.grasp.planning.motion import ArmState, MotionPlanner, Posture, text
+from s3k_ros.grasp.planning.planner import GraspPlan, Target
+from s3k_ros.grasp.planning.pose import CHI2_95_3, grasp_point, hand_rotations, yaw_is_set
+from s3k_ros.grasp.planning.ways_back import RetreatGoal, RetreatPlan, WayBackPlanner
 from s3k_ros.params.grasp import GraspParameters, RobotParameters
 
 Array = NDArray[np.float64]

@@ -12,8 +12,11 @@ import dataclasses
 import math
 
 from s3k_ros.grasp.codes import GraspCode, Holding, Phase
-from s3k_ros.grasp.core import Step, end, enter, move, outcome, took_too_long, with_jaws
-from s3k_ros.grasp.events import (
+from s3k_ros.grasp.goal import Refusal
+from s3k_ros.grasp.planning.place_planner import Plan
+from s3k_ros.grasp.planning.planner import GraspPlan
+from s3k_ros.grasp.tasks.core import Step, end, enter, move, outcome, took_too_long, with_jaws
+from s3k_ros.grasp.tasks.events import (
     ArmFinished,
     Command,
     Event,
@@ -28,12 +31,9 @@ from s3k_ros.grasp.events import (
     Tare,
     Tick,
 )
-from s3k_ros.grasp.goal import Refusal
-from s3k_ros.grasp.holding import Evidence, closed_on_nothing, judge
-from s3k_ros.grasp.place_planner import Plan
-from s3k_ros.grasp.planner import GraspPlan
-from s3k_ros.grasp.state import GraspState
-from s3k_ros.grasp.watching import look_again, looked, lost, observe
+from s3k_ros.grasp.tasks.holding import Evidence, closed_on_nothing, judge
+from s3k_ros.grasp.tasks.state import GraspState
+from s3k_ros.grasp.tasks.watching import look_again, looked, lost, observe
 from s3k_ros.params.grasp import GraspParameters
 
 

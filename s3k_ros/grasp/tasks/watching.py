@@ -8,13 +8,13 @@ from typing import TypeVar
 import numpy as np
 
 from s3k_ros.grasp.codes import GraspCode, KeypointStatus, Phase
-from s3k_ros.grasp.core import Step, end, enter
-from s3k_ros.grasp.events import Looked, MakePlan, StopArm, Tick
-from s3k_ros.grasp.gates import check_reading, median_position
 from s3k_ros.grasp.goal import PlaceGoal, Refusal
-from s3k_ros.grasp.place_planner import PlacePlan
-from s3k_ros.grasp.planner import GraspPlan, Target
-from s3k_ros.grasp.state import WatchingState
+from s3k_ros.grasp.planning.place_planner import PlacePlan
+from s3k_ros.grasp.planning.planner import GraspPlan, Target
+from s3k_ros.grasp.tasks.core import Step, end, enter
+from s3k_ros.grasp.tasks.events import Looked, MakePlan, StopArm, Tick
+from s3k_ros.grasp.tasks.gates import check_reading, median_position
+from s3k_ros.grasp.tasks.state import WatchingState
 from s3k_ros.params.grasp import GraspParameters
 
 W = TypeVar("W", bound=WatchingState)

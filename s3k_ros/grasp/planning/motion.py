@@ -16,18 +16,18 @@ from numpy.typing import NDArray
 
 from s3k_ros.errors import UnsafeMotionError
 from s3k_ros.geometry.se3 import Transform
+from s3k_ros.grasp.arm.collision import CollisionModel, Terms
+from s3k_ros.grasp.arm.guard import Guard
+from s3k_ros.grasp.arm.hand import OPEN_HAND, Hand
+from s3k_ros.grasp.arm.kinematics import ArmModel, JointLimits
+from s3k_ros.grasp.arm.path_timing import timed
+from s3k_ros.grasp.arm.trajectory import JointTrajectory, exceeded, joint_move, path_move, stop_move
+from s3k_ros.grasp.arm.world import Scene
 from s3k_ros.grasp.codes import GraspCode
-from s3k_ros.grasp.collision import CollisionModel, Terms
-from s3k_ros.grasp.free_space import FreeSpacePlanner, SampledWays
 from s3k_ros.grasp.goal import Refusal
-from s3k_ros.grasp.guard import Guard
-from s3k_ros.grasp.hand import OPEN_HAND, Hand
-from s3k_ros.grasp.kinematics import ArmModel, JointLimits
-from s3k_ros.grasp.path_timing import timed
-from s3k_ros.grasp.pose import straight_line
-from s3k_ros.grasp.postures import Posture, PostureSearch
-from s3k_ros.grasp.trajectory import JointTrajectory, exceeded, joint_move, path_move, stop_move
-from s3k_ros.grasp.world import Scene
+from s3k_ros.grasp.planning.free_space import FreeSpacePlanner, SampledWays
+from s3k_ros.grasp.planning.pose import straight_line
+from s3k_ros.grasp.planning.postures import Posture, PostureSearch
 from s3k_ros.params.grasp import GraspParameters, RobotParameters
 
 __all__ = ["OPEN_HAND", "UP", "ArmState", "Hand", "MotionPlanner", "Posture", "text"]

@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 from ompl import base, geometric, util
 
+from s3k_ros.grasp.arm.hand import Hand
+from s3k_ros.grasp.arm.kinematics import ArmModel
 from s3k_ros.grasp.codes import GraspCode
 from s3k_ros.grasp.goal import Refusal
-from s3k_ros.grasp.hand import Hand
-from s3k_ros.grasp.kinematics import ArmModel
 
 Array = NDArray[np.float64]
 

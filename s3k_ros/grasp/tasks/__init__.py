@@ -1,0 +1,1 @@
+"""The tasks as pure state machines: a core, and a file of transitions for each."""
