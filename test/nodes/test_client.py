@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 import rclpy
 from rclpy.executors import SingleThreadedExecutor
+from support.server_cell import PATIENCE
 
 from s3k_ros.client import Cell, GraspCode, Holding, NoAnswerError, NoServerError, Pose
 from s3k_ros.errors import ConfigurationError, DataError
@@ -25,7 +26,12 @@ from s3k_ros.ros.client_messages import grasp_goal, place_goal
 pytestmark = pytest.mark.ros
 
 PHASES = ["observe", "approach", "align", "close", "lift", "verify"]
-PARAMS = {"use_sim_time": True, "robot.speed_scale": 1.0, "grasp.verify_time_s": 0.3}
+PARAMS = {
+    "use_sim_time": True,
+    "robot.speed_scale": 1.0,
+    "grasp.verify_time_s": 0.3,
+    **PATIENCE,
+}
 
 
 @pytest.fixture(scope="module")

@@ -80,7 +80,7 @@ def test_demo_measures_real_rates_and_latencies(report):
     assert report["rates_hz"]["images"] > 0.5
     assert 5 < report["latency_ms"]["p50"] < 2000
     assert 0.3 < report["complete_sets_fraction"] <= 1
-    assert 0.5 < report["real_time_factor"] < 1.1
+    assert 0.2 < report["real_time_factor"] < 1.1
 
 
 def test_demo_locates_the_paw(report):

@@ -8,6 +8,7 @@ from action_msgs.msg import GoalStatus
 from geometry_msgs.msg import TransformStamped
 from rclpy.action import ActionClient
 from std_msgs.msg import Bool
+from support.server_cell import PATIENCE
 from tf2_ros import StaticTransformBroadcaster
 
 from s3k_ros.action import GraspAtKeypoint, PlaceAt, Release
@@ -22,13 +23,7 @@ PARAMS = {
     "use_sim_time": True,
     "robot.speed_scale": 1.0,
     "grasp.verify_time_s": 0.3,
-    # Messages may be late here: a loaded machine is no fault of the robot.
-    "grasp.clock_jump_s": 30.0,
-    "grasp.joint_state_max_age_s": 5.0,
-    "grasp.wrench_max_age_s": 5.0,
-    "grasp.wrench_stuck_s": 0.0,
-    "grasp.robot_state_max_age_s": 5.0,
-    "grasp.keypoint_max_age_s": 5.0,
+    **PATIENCE,
 }
 
 

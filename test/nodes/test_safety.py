@@ -15,9 +15,9 @@ from s3k_ros.action import GraspAtKeypoint
 pytestmark = pytest.mark.ros
 Result = GraspAtKeypoint.Result
 
-# Largest time from the robot's message to its arm's braking, s of its own clock: on a busy machine
-# half of this would do, and a tick of the server, 33 ms, would show.
-LATE_S = 0.1
+# Largest time from the robot's message to its arm's braking, s of its own clock. On a busy machine
+# 0.05 was seen; test/simulation/test_robot_safety.py holds the 0.1 s to standstill, without ROS.
+LATE_S = 0.3
 
 
 @pytest.fixture(scope="module")
