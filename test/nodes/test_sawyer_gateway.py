@@ -415,13 +415,12 @@ def test_joint_velocities_are_forwarded_and_end_with_zeros(gateway):
     publisher = gateway.ros.node.create_publisher(Float64MultiArray, VELOCITY, 1)
     gateway.ros.spin_until(publisher.get_subscription_count, what="the gateway")
     command = [0.01 * i for i in range(7)]
-
-    def forwarded():
-        publisher.publish(Float64MultiArray(data=command))
-        return len(gateway.intera.velocities) > 5
-
-    gateway.ros.spin_until(forwarded, what="velocities")
+    stream = gateway.ros.node.create_timer(
+        0.02, lambda: publisher.publish(Float64MultiArray(data=command))
+    )
+    gateway.ros.spin_until(lambda: len(gateway.intera.velocities) > 5, what="velocities")
     refused = gateway.follow(gateway.goal())
+    gateway.ros.node.destroy_timer(stream)
     assert "velocities" in refused.result.error_string
     gateway.ros.spin_until(
         lambda: [v for _, v in gateway.intera.velocities[-3:]] == [[0.0] * 7] * 3, what="zeros"
