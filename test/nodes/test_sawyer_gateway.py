@@ -210,7 +210,9 @@ def test_a_goal_right_after_a_cancel_is_not_cancelled_with_it(gateway):
     response = gateway.follow(second)
     assert response.status == GoalStatus.STATUS_SUCCEEDED, response.result.error_string
     gateway.ros.spin_until(asked.done, what="an answer to the cancel")
-    assert gateway.end(first).status == GoalStatus.STATUS_CANCELED
+    # Cancel and goal are two services: whichever arrives first ends the older goal.
+    ends = (GoalStatus.STATUS_CANCELED, GoalStatus.STATUS_ABORTED)
+    assert gateway.end(first).status in ends
 
 
 def test_a_goal_cancelled_before_its_start_takes_what_it_was_to_replace_with_it(gateway):
