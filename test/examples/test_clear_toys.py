@@ -114,11 +114,8 @@ def test_a_result_that_asks_for_a_person_stops_everything(example):
 @pytest.mark.parametrize("number", range(3))
 def test_models_and_keypoints_of_the_example_exist(example, number):
     toy = example.TOYS[number]
-    path = PATH.parents[1] / toy.model
-    if not path.exists():
-        pytest.skip(f"{toy.model} is not shipped")
     from s3k_ros.perception.model_file import read_description
 
-    description = read_description(path)
+    description = read_description(PATH.parents[1] / toy.model)
     assert description.object_id == toy.object_id
     assert {name for grip in toy.grips for name in grip} <= set(description.keypoints)
