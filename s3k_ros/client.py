@@ -22,11 +22,10 @@ and KeyboardInterrupt goes on when the arm stands still.
 from __future__ import annotations
 
 import atexit
-import contextlib
 import itertools
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Unpack
@@ -38,7 +37,7 @@ from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
 from s3k_ros.action import GraspAtKeypoint, PlaceAt, Release
-from s3k_ros.errors import ConfigurationError, DeviceUnavailableError
+from s3k_ros.errors import ConfigurationError
 from s3k_ros.grasp.codes import GraspCode, Holding, KeypointStatus
 from s3k_ros.msg import Keypoint3DArray
 from s3k_ros.ros import client_messages as messages
@@ -53,8 +52,9 @@ from s3k_ros.ros.client_messages import (
     TaskResult,
     Vector,
 )
+from s3k_ros.ros.client_task import NoAnswerError, NoServerError, OnProgress, Task
 from s3k_ros.ros.goal_call import GoalCall
-from s3k_ros.ros.waiting import BackgroundLoop, ForegroundLoop, Loop, LoopEndedError
+from s3k_ros.ros.waiting import BackgroundLoop, ForegroundLoop, Loop
 from s3k_ros.srv import LoadModel
 
 __all__ = [
@@ -63,152 +63,7 @@ __all__ = [
     "grasp", "keypoints", "place", "release",
 ]  # fmt: skip
 
-OnProgress = Callable[[Progress], None]
-
-# Wall time for ending a cancelled task: the arm stops within 0.3 s, perhaps of a slow simulation.
-_CANCEL_TIMEOUT_S = 10.0
-# A server that the graph does not show for this long has gone.
-_VANISHED_S = 3.0
 _numbers = itertools.count()
-
-
-class NoServerError(DeviceUnavailableError):
-    """What is to be asked is not there."""
-
-
-class NoAnswerError(DeviceUnavailableError):
-    """No answer in time, or who should answer has gone: how the task ended is not known."""
-
-
-class Task:
-    """A task that runs: iterate over it for its progress, ask `result` for its end.
-
-    Leaving it alone does not end it, as with every ROS action: `cancel` does.
-    """
-
-    def __init__(self, cell: Cell, name: str, call: GoalCall, *, dry_run: bool) -> None:
-        self._cell, self._name, self._call = cell, name, call
-        self._dry_run = dry_run
-        self._interrupted = False
-
-    @property
-    def done(self) -> bool:
-        """Whether it has ended."""
-        return self._call.done
-
-    def __iter__(self) -> Iterator[Progress]:
-        """Progress as it comes, until the end.
-
-        Raises:
-            NoAnswerError: the server vanishes.
-        """
-        while True:
-            self.wait(lambda: bool(self._call.feedback), float("inf"))
-            while self._call.feedback:
-                yield messages.progress_from_message(self._call.feedback.popleft())
-            if self.done:
-                return
-
-    def wait(self, condition: Callable[[], bool], timeout_s: float) -> bool:
-        """Waits until a condition holds or the task has ended; False when time is over before.
-
-        On Ctrl-C the task is cancelled first.
-
-        Raises:
-            NoAnswerError: the server vanishes.
-        """
-        present = time.monotonic()
-
-        def gone() -> bool:
-            nonlocal present
-            now = time.monotonic()
-            if self._cell._serves(self._name):
-                present = now
-            return now - present > _VANISHED_S
-
-        with self._cancelled_on_interrupt():
-            ended = self._cell.wait(lambda: self.done or condition() or gone(), timeout_s)
-        if ended and gone():
-            raise NoAnswerError(
-                f"the server of {self._name} has gone in the middle of a task: whether the arm "
-                "stands still is not known"
-            )
-        return ended
-
-    def result(
-        self,
-        timeout_s: float = 300.0,
-        on_progress: OnProgress | None = None,
-    ) -> TaskResult:
-        """Waits for the end.
-
-        Args:
-            timeout_s: wall time after which the task is cancelled.
-            on_progress: called with all progress, in this thread.
-
-        Raises:
-            NoAnswerError: no end in time, or the server vanishes.
-        """
-        if not self.follow(timeout_s, on_progress):
-            self.cancel()
-            raise NoAnswerError(f"{self._name}: no end within {timeout_s:g} s, so cancelled")
-        if self._call.result is None:
-            raise NoAnswerError(f"the server of {self._name} rejected the goal without a reason")
-        return messages.result_from_message(self._call.result, dry_run=self._dry_run)
-
-    def follow(
-        self,
-        timeout_s: float,
-        on_progress: OnProgress | None = None,
-        give_up: Callable[[], bool] = lambda: False,
-    ) -> bool:
-        """Hands on progress until the task has ended; False when time is over before.
-
-        Args:
-            timeout_s: wall time.
-            on_progress: called in this thread.
-            give_up: whether time is over for another reason.
-
-        Raises:
-            NoAnswerError: the server vanishes.
-        """
-        end = time.monotonic() + timeout_s
-        with self._cancelled_on_interrupt():
-            while not self.done:
-                left = max(end - time.monotonic(), 0.0)
-                in_time = self.wait(lambda: bool(self._call.feedback) or give_up(), left)
-                self._tell(on_progress)
-                if not self.done and (not in_time or give_up()):
-                    return False
-            self._tell(on_progress)
-        return True
-
-    def cancel(self, timeout_s: float = _CANCEL_TIMEOUT_S) -> bool:
-        """Ends the task and waits until the arm stands still; False when that takes too long."""
-        end = time.monotonic() + timeout_s
-        while not self.done and time.monotonic() < end and self._cell._revive(self):
-            # The context may end at any time: rclpy's handler of Ctrl-C does that from a thread.
-            with contextlib.suppress(LoopEndedError):
-                self._call.cancel()
-                left = end - time.monotonic()
-                self._cell.wait(lambda: self.done or not self._cell._lives, left)
-        return self.done
-
-    @contextlib.contextmanager
-    def _cancelled_on_interrupt(self) -> Iterator[None]:
-        try:
-            yield
-        except KeyboardInterrupt:
-            if not self._interrupted:
-                self._interrupted = True
-                self.cancel()
-            raise
-
-    def _tell(self, on_progress: OnProgress | None) -> None:
-        while self._call.feedback:
-            feedback = self._call.feedback.popleft()
-            if on_progress is not None:
-                on_progress(messages.progress_from_message(feedback))
 
 
 class Cell:
@@ -396,7 +251,7 @@ class Cell:
         """Ends thread and node; a task that runs goes on without a listener."""
         if self._own:
             self._loop.close()
-            if self._lives:
+            if self.lives:
                 self._node.destroy_node()
                 self._node.context.try_shutdown()
 
@@ -424,7 +279,7 @@ class Cell:
         self._listens = False
 
     def _start(self, kind: Any, name: str, goal: Any, *, dry_run: bool = False) -> Task:
-        if self._own and not self._lives:
+        if self._own and not self.lives:
             self._open()
         client = self._client(kind, name)
         if not self.wait(client.server_is_ready, self.timeout_s):
@@ -444,23 +299,25 @@ class Cell:
             self._clients[name] = self._loop.ask(lambda: ActionClient(self._node, kind, name))
         return self._clients[name]
 
-    def _serves(self, name: str) -> bool:
-        return self._lives and bool(self._clients[name].server_is_ready())
+    def serves(self, name: str) -> bool:
+        """Whether the server of an action that was used is there."""
+        return self.lives and bool(self._clients[name].server_is_ready())
 
     @property
-    def _lives(self) -> bool:
+    def lives(self) -> bool:
+        """Whether its ROS context does: rclpy's handler of Ctrl-C ends all of a process."""
         return bool(self._node.context.ok())
 
-    def _revive(self, task: Task) -> bool:
+    def revive(self, task: Task) -> bool:
         """A new context where rclpy's handler of Ctrl-C has ended all; False without any."""
-        if self._own and not self._lives:
-            kind = self._clients[task._name]._action_type
+        if self._own and not self.lives:
+            kind = self._clients[task.name]._action_type
             self._loop.close()
             self._open()
-            client = self._client(kind, task._name)
+            client = self._client(kind, task.name)
             self.wait(client.server_is_ready, self.timeout_s)
-            task._call.move(self._loop, client)
-        return self._lives
+            task.call.move(self._loop, client)
+        return self.lives
 
     def _listen(self) -> None:
         self._node.create_subscription(

@@ -67,6 +67,16 @@ def module_domain() -> Iterator[int]:
         yield number
 
 
+@pytest.fixture(scope="module")
+def robot(module_domain: int) -> Iterator[Any]:
+    """A perfect robot behind real ROS interfaces, on the module's domain."""
+    from support.fake_robot import FakeRobot
+
+    fake = FakeRobot(module_domain)
+    yield fake
+    fake.close()
+
+
 # Only a machine with much else to do takes more than a few seconds for anything here.
 PATIENCE_S = 120.0
 

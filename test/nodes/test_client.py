@@ -35,15 +35,6 @@ PARAMS = {
 
 
 @pytest.fixture(scope="module")
-def robot(module_domain):
-    from support.fake_robot import FakeRobot
-
-    fake = FakeRobot(module_domain)
-    yield fake
-    fake.close()
-
-
-@pytest.fixture(scope="module")
 def server(robot, start_node):
     process = start_node("grasp_server", PARAMS)
     process.wait_until_ready()

@@ -34,15 +34,6 @@ LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 
 
 @pytest.fixture(scope="module")
-def robot(module_domain):
-    from support.fake_robot import FakeRobot
-
-    fake = FakeRobot(module_domain)
-    yield fake
-    fake.close()
-
-
-@pytest.fixture(scope="module")
 def module_cell(ros, robot, start_node):
     return ServerCell(ros, robot, start_node("grasp_server", PARAMS))
 

@@ -21,15 +21,6 @@ LATE_S = 0.3
 
 
 @pytest.fixture(scope="module")
-def robot(module_domain):
-    from support.fake_robot import FakeRobot
-
-    fake = FakeRobot(module_domain)
-    yield fake
-    fake.close()
-
-
-@pytest.fixture(scope="module")
 def module_cell(ros, robot, start_node):
     return ServerCell(ros, robot, start_node("grasp_server", PARAMS))
 
