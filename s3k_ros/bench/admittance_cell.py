@@ -208,13 +208,16 @@ class Cell:
 def _forces(cell: CellModel, limp: bool) -> Iterator[list[float]]:
     """Gathers the net contact force on arm and hand, N, of every physics step."""
     found: list[float] = []
+    dead = False
     model = cell.model
     servos = np.concatenate([cell.arm_position, cell.arm_velocity])
     gains, biases = model.actuator_gainprm[servos], model.actuator_biasprm[servos]
 
     def note(_model: mujoco.MjModel, data: mujoco.MjData) -> None:
+        nonlocal dead
         found.append(float(np.linalg.norm(data.cfrc_ext[cell.robot_bodies, 3:].sum(axis=0))))
-        if limp and found[-1] > TOUCH_N:
+        dead = dead or (limp and found[-1] > TOUCH_N)
+        if dead:  # at every step: the cell sets its servos' damping at every cycle
             model.actuator_gainprm[servos] = model.actuator_biasprm[servos] = 0.0
 
     mujoco.set_mjcb_control(note)

@@ -20,6 +20,8 @@ Array = NDArray[np.float64]
 
 # No external force, not even a nonsensical one, may drive the arm harder than this.
 _FORCE_MARGIN = 1.5
+# A force beyond the dead band of this share of push_force_n is a contact, and not noise.
+_CONTACT_SHARE = 0.35
 
 
 class AdmittanceLaw:
@@ -44,6 +46,8 @@ class AdmittanceLaw:
         self.twist = np.zeros(6)
         self._desired = np.zeros(6)
         self._wrench = np.zeros(6)
+        self._met: Array | None = None
+        self._regained_m_s = 0.0
 
     def step(self, desired: Array, wrench: Array) -> Array:
         """One cycle.
@@ -68,7 +72,8 @@ class AdmittanceLaw:
         angular = (p.inertia_kg_m2 * self.twist[3:] + t * (torque + r * self._desired[3:])) / (
             p.inertia_kg_m2 + t * r
         )
-        linear = self._arrested(linear, beyond(wrench[:3], p.dead_band_n))
+        felt = beyond(wrench[:3], p.dead_band_n)
+        linear = self._cautious(self._arrested(linear, felt), felt)
         self.twist = np.concatenate(
             [shortened(linear, p.max_linear_m_s), shortened(angular, p.max_angular_rad_s)]
         )
@@ -112,6 +117,29 @@ class AdmittanceLaw:
         closing = -float(velocity @ away)
         most = max(0.0, self._params.push_force_n - size) / self._params.damping_n_s_m
         return velocity + away * (closing - most) if closing > most else velocity
+
+    def _cautious(self, velocity: Array, force: Array) -> Array:
+        """Slows a velocity (3,) down in and after a contact, except for what leaves it.
+
+        A hand that bounces off, or sticks and slips along an edge, would otherwise gather speed
+        until the next blow, which the controller hears of a cycle late, like the first one.
+        Contact is remembered by the direction of its force (3,), and forgotten as the speed that is
+        allowed grows. This, too, only takes energy away.
+        """
+        p = self._params
+        size = float(np.linalg.norm(force))
+        if size > _CONTACT_SHARE * p.push_force_n:
+            self._met, self._regained_m_s = force / size, 0.0
+        if self._met is None:
+            return velocity
+        away = float(velocity @ self._met)
+        along = velocity - away * self._met
+        away = max(away, -(p.contact_closing_m_s + self._regained_m_s))
+        along = shortened(along, p.contact_sliding_m_s + self._regained_m_s)
+        self._regained_m_s += p.contact_recovery_m_s2 * self._period
+        if self._regained_m_s >= p.max_linear_m_s:
+            self._met = None
+        return along + away * self._met if self._met is not None else velocity
 
 
 def spectral_radius(

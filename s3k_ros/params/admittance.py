@@ -45,6 +45,18 @@ class AdmittanceParameters(Parameters):
         20.0, "With this force, beside the dead band, a command presses at most, however fast.",
         unit="N", low=1.0, high=150.0,
     )  # fmt: skip
+    contact_closing_m_s: float = param(
+        0.005, "In contact, the fastest motion towards what is touched.",
+        unit="m/s", low=0.001, high=1.0,
+    )  # fmt: skip
+    contact_sliding_m_s: float = param(
+        0.02, "In contact, the fastest motion along what is touched.",
+        unit="m/s", low=0.001, high=1.0,
+    )  # fmt: skip
+    contact_recovery_m_s2: float = param(
+        0.05, "Rate at which these two rise once nothing is touched any more.",
+        unit="m/s^2", low=0.001, high=100.0,
+    )  # fmt: skip
     force_limit_n: float = param(
         60.0, "A larger external force stops the arm and disables the controller.",
         unit="N", low=5.0, high=300.0,

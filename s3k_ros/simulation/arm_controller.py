@@ -23,7 +23,7 @@ from s3k_ros.simulation.trajectory_goal import (
     TrajectoryGoal,
     TrajectoryRefusedError,
 )
-from s3k_ros.simulation.velocity_commands import VelocityCommands
+from s3k_ros.simulation.velocity_commands import VELOCITY_DAMPING_SHARE, VelocityCommands
 
 Array = NDArray[np.float64]
 
@@ -78,6 +78,12 @@ class ArmController:
     def reference(self) -> tuple[Array, Array]:
         """Commanded position and velocity, (n,) each, of the last update."""
         return self._position, self._velocity
+
+    @property
+    def damping_share(self) -> float:
+        """Of the servos' damping, how much is in force: velocities are followed more gently."""
+        gentle = self._motion is None and self._velocities.active
+        return VELOCITY_DAMPING_SHARE if gentle else 1.0
 
     def feed(self, now: float) -> None:
         """A sign of life of whoever gives the goals, at time ``now``."""

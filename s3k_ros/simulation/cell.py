@@ -137,11 +137,23 @@ class CellModel:
         mujoco.mj_kinematics(self.model, data)
         return data
 
-    def command_arm(self, data: mujoco.MjData, position: np.ndarray, velocity: np.ndarray) -> None:
-        """Sets the servos' references (7,), rad and rad/s; the position moves on at that speed."""
+    def command_arm(
+        self,
+        data: mujoco.MjData,
+        position: np.ndarray,
+        velocity: np.ndarray,
+        damping_share: float = 1.0,
+    ) -> None:
+        """Sets the servos' references (7,), rad and rad/s; the position moves on at that speed.
+
+        Their damping is a share of that for trajectories.
+        """
         data.act[self.arm_act] = position
         data.ctrl[self.arm_position] = velocity
         data.ctrl[self.arm_velocity] = velocity
+        damping = damping_share * np.array(_DAMPING)
+        self.model.actuator_gainprm[self.arm_velocity, 0] = damping
+        self.model.actuator_biasprm[self.arm_velocity, 2] = -damping
 
     def command_gripper(self, data: mujoco.MjData, angle: float, tendon_force: float) -> None:
         """Sets the target of the driver joints, rad, and the limit of their tendon's force."""

@@ -318,8 +318,9 @@ class Simulator:
         speed = gripper.knuckle_from_model(float(data.qvel[cell.gripper_dof]))
         with self._lock:
             arm = self._arm.update(data.time, data.qpos[cell.arm_qpos], data.qvel[cell.arm_dof])
+            damping = self._arm.damping_share
             target, force = self._gripper.update(data.time, knuckle, speed)
-        cell.command_arm(data, *arm)
+        cell.command_arm(data, *arm, damping)
         cell.command_gripper(
             data, gripper.model_from_knuckle(target), force * gripper.TENDON_FORCE_PER_GRIP_FORCE
         )

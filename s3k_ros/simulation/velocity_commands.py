@@ -10,6 +10,13 @@ from s3k_ros.simulation.trajectory_goal import JointLimits
 
 Array = NDArray[np.float64]
 
+VELOCITY_DAMPING_SHARE = 0.4
+"""Damping of the servos while they follow velocities, as a share of that for trajectories.
+
+The speed of a joint then settles in 10 ms, a control cycle, with the inertia that it sees. With all
+of it in 4 ms, and the servos press on for a cycle at the touch: nothing here needs that.
+"""
+
 # The position's reference leads the measured one by this at most: against an obstacle the torques
 # then end where the joints' limits are, instead of growing with time. At 12,000 N m/rad that is
 # three times what the strongest joint can give.
