@@ -24,16 +24,13 @@ from s3k_ros.errors import UnsafeMotionError
 from s3k_ros.params.admittance import (
     AdmittanceParameters,
     ControlledArmParameters,
-    ToolLoadParameters,
 )
 from s3k_ros.params.simulation import ArmControlParameters
-from s3k_ros.simulation.cell import TABLE_HEIGHT_M, CellModel, build_cell
+from s3k_ros.simulation.cell import TABLE_HEIGHT_M, TOOL_LOAD, CellModel, build_cell
 from s3k_ros.simulation.simulator import CONTROL_PERIOD_S, CellState, Simulator
 
 Array = NDArray[np.float64]
 
-TOOL = ToolLoadParameters(mass_kg=1.1207, com_m=(0.0, 0.0, 0.0696))
-"""What hangs on the simulated FT 300, by its model."""
 TOUCH_N = 0.5
 """A larger contact force is a touch."""
 _CLOSED_RAD, _GRIP_N, _CLOSING_S = 0.79, 20.0, 1.5
@@ -147,7 +144,7 @@ class Cell:
         """Runs a case with the controller, or with the peer."""
         simulator = self._simulator(case.closed)
         controller = admittance_controller(
-            self._urdf, self._params, TOOL, ControlledArmParameters(), CONTROL_PERIOD_S
+            self._urdf, self._params, TOOL_LOAD, ControlledArmParameters(), CONTROL_PERIOD_S
         )
         bare = Peer(self.arm) if peer else None
         rows: list[tuple[Array, ...]] = []

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
-from s3k_ros.bench.admittance_cell import TOOL, Case, Cell
+from s3k_ros.bench.admittance_cell import Case, Cell
 from s3k_ros.control import calibration as fitting
 from s3k_ros.control.build import admittance_controller
 from s3k_ros.control.calibration import Reading
@@ -21,7 +21,7 @@ from s3k_ros.params.admittance import (
     ToolLoadParameters,
 )
 from s3k_ros.results import Target
-from s3k_ros.simulation.cell import HOME_JOINTS_RAD
+from s3k_ros.simulation.cell import HOME_JOINTS_RAD, TOOL_LOAD
 from s3k_ros.simulation.simulator import CONTROL_PERIOD_S
 
 Array = NDArray[np.float64]
@@ -127,7 +127,7 @@ def limits(urdf: str, params: AdmittanceParameters, seconds: float, seed: int) -
 def calibration(seed: int) -> dict[str, float]:
     """Errors of 95 % of calibrations: mass, centre of mass, bias, what is left of the weight."""
     rng = np.random.default_rng(seed)
-    true = ToolLoad.from_parameters(TOOL).zeroed(np.array([4.0, -3.0, 6.0, 0.1, -0.2, 0.15]))
+    true = ToolLoad.from_parameters(TOOL_LOAD).zeroed(np.array([4.0, -3.0, 6.0, 0.1, -0.2, 0.15]))
     down = np.diag([1.0, -1.0, -1.0])
     tilts = [(0, 0), (1, 0), (-1, 0), (0, 1), (0, -1), (1, 1), (-1, -1)]
     turns = Rotation.from_euler("xy", np.radians(_TILT_DEGREES) * np.array(tilts)).as_matrix()

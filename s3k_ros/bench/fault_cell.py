@@ -23,7 +23,7 @@ from s3k_ros.grasp.goal import GraspGoal, PlaceGoal
 from s3k_ros.grasp.ports import RobotReading, WrenchReading
 from s3k_ros.grasp.tasks.events import ArmFinished, Fault, JawsFinished, Outcome
 from s3k_ros.params.grasp import GraspParameters, RobotParameters
-from s3k_ros.simulation.cell import TABLE_HEIGHT_M, build_cell
+from s3k_ros.simulation.cell import TABLE_HEIGHT_M, TOOL_LOAD, build_cell
 from s3k_ros.simulation.grasp_cell import (
     URDF,
     GraspCell,
@@ -262,7 +262,7 @@ class FaultCell(GraspCell):
         self.planner._clock = clock  # type: ignore[assignment]
         self.planner._result = None
         ports = self.ports(robot_state=self.robot_state)
-        self.executor = GraspExecutor(ports, self.grasp, self.robot, self._own)
+        self.executor = GraspExecutor(ports, self.grasp, self.robot, self._own, TOOL_LOAD)
         self._ticked = -np.inf
         return self.executor
 

@@ -95,6 +95,12 @@ def wrench(reading: WrenchReading, time_ns: int) -> dict[str, Any]:
     return {"header": schemas.header(time_ns, "ft_sensor"), "wrench": values}
 
 
+def contact(reading: WrenchReading, time_ns: int) -> dict[str, Any]:
+    """The values of a geometry_msgs/WrenchStamped: the force without the tool's weight."""
+    values = {"force": _xyz(reading.contact)}
+    return {"header": schemas.header(time_ns, "ft_sensor"), "wrench": values}
+
+
 def robot_state(reading: RobotReading, time_ns: int) -> dict[str, Any]:
     """The values of an s3k_ros/RobotState."""
     return {"header": schemas.header(time_ns, ""), **vars(reading)}

@@ -6,6 +6,7 @@
 | goal/request | JSON | the goal, resolved |
 | goal/joint_states | sensor_msgs/JointState | measured, arm and jaws |
 | goal/wrench | geometry_msgs/WrenchStamped | measured |
+| goal/contact | geometry_msgs/WrenchStamped | less the tool's weight, where that is known |
 | goal/robot_state | s3k_ros/RobotState | as the robot says |
 | goal/keypoints | s3k_ros/Keypoint3DArray | of the goal's keypoints, each set that came |
 | goal/plan | JSON | poses, path and notes of each plan |
@@ -92,6 +93,8 @@ class GoalLogWriter:
                 self._cdr("joint_states", schemas.JOINT_STATE, values, now)
             case WrenchReading():
                 self._cdr("wrench", schemas.WRENCH, entries.wrench(entry, now), now)
+                if entry.weight is not None:
+                    self._cdr("contact", schemas.WRENCH, entries.contact(entry, now), now)
             case RobotReading():
                 values = entries.robot_state(entry, now)
                 self._cdr("robot_state", schemas.ROBOT_STATE, values, now)

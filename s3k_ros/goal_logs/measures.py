@@ -39,14 +39,16 @@ def force_limits(log: GoalLog) -> tuple[Array, Array]:
     limit = log.request.get("contact_force_limit_n")
     if not isinstance(limit, (int, float)) or limit < 0.0:
         return np.empty(0), np.empty(0)
-    weight = _robot(log)["tool_weight_n"]
+    robot = _robot(log)
+    known = log.parameters.get("wrench", {}).get("mass_kg", 0.0) > 0.0
+    tool = 0.0 if known else robot["tool_weight_n"]
+    # While the hand turns, weights turn in the sensor's frame.
+    turning = {"approach": tool, "transfer": tool + robot["payload_weight_n"]}
     times, limits = [], []
     for name, begin, _ in log.phases:
         times.append(begin)
-        # While the hand turns, its weight turns in the sensor's frame.
-        turns = name in ("approach", "transfer")
         idle = name in ("observe", "stopping")
-        limits.append(np.nan if idle else limit + (2.0 * weight if turns else 0.0))
+        limits.append(np.nan if idle else limit + 2.0 * turning.get(name, 0.0))
     return np.array([*times, log.ended]), np.array([*limits, limits[-1] if limits else np.nan])
 
 

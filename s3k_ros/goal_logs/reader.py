@@ -55,7 +55,7 @@ class GoalLog:
         joint_names, joint_times, joints: of the arm: (N,) s of receipt, (N, n) rad.
         joint_stamps: (N,) s on the robot's clock, for differences alone.
         width_times, knuckle: (N,) s, (N,) rad of the gripper's joint.
-        wrench_times, forces: (N,) s, (N, 3) N.
+        wrench_times, forces: (N,) s, (N, 3) N, without the tool's weight where that was known.
         robot: (time, values) of the robot's state.
         keypoints: by name.
         plans, paths: (time, values), and (M, 3) m of the tool's way, oldest first.
@@ -131,7 +131,7 @@ class _Reader:
         joints = [(t, m) for t, m in self._decoded("joint_states")]
         arm = tuple(robot["arm_joints"]) or tuple(joints[0][1].name if joints else ())
         jaws = [(t, m) for t, m in joints if robot["gripper_joint"] in m.name]
-        wrench = list(self._decoded("wrench"))
+        wrench = list(self._decoded("contact")) or list(self._decoded("wrench"))
         ends = self._objects("outcome")
         last = max((ms[-1].log_ns for ms in self._messages.values()), default=self._start_ns)
         return GoalLog(

@@ -34,6 +34,8 @@ from s3k_ros.grasp.tasks.events import (
 )
 from s3k_ros.grasp.tasks.machine import transition
 from s3k_ros.grasp.tasks.state import Grip, Retract, TaskState, WatchingState, begin, progress
+from s3k_ros.grasp.tool_weight import ToolWeight, WeighedWrench
+from s3k_ros.params.admittance import ToolLoadParameters
 from s3k_ros.params.grasp import GraspParameters, RobotParameters
 
 __all__ = ["GraspExecutor", "Ports"]
@@ -51,6 +53,8 @@ class GraspExecutor:
         ports: everything outside.
         grasp, robot: parameters.
         arm: kinematics of its own (not the planner's) for the gates on the hand.
+        tool: what hangs on the force sensor, by its calibration; with a mass, and with ``arm``, its
+            weight is taken off the forces.
     """
 
     def __init__(
@@ -59,7 +63,13 @@ class GraspExecutor:
         grasp: GraspParameters,
         robot: RobotParameters,
         arm: ArmModel | None = None,
+        tool: ToolLoadParameters | None = None,
     ) -> None:
+        weighed = False
+        if arm is not None and tool is not None and tool.mass_kg > 0.0:
+            weighed, weight = True, ToolWeight(arm, robot.wrench_frame, tool)
+            wrench = WeighedWrench(ports.wrench, ports.joints, weight)
+            ports = dataclasses.replace(ports, wrench=wrench)
         self._ports = ports
         self.grasp = grasp
         self.robot = robot
@@ -68,7 +78,7 @@ class GraspExecutor:
         self._rest = RestMonitor(robot.rest_speed_rad_s)
         self._contact = ContactMonitor()
         self._driver = ArmDriver(ports.arm, ports.joints, ports.planner, robot)
-        self._gates = Gatekeeper(ports, self._contact, grasp, robot, arm)
+        self._gates = Gatekeeper(ports, self._contact, grasp, robot, arm, weighed=weighed)
         self._started = 0.0
         self._seen = 0
         self._named = False

@@ -21,6 +21,7 @@ class Gatekeeper:
         contact: the force at the wrist, tared by whoever moves the arm.
         grasp, robot: parameters.
         arm: kinematics for the gates on the hand; None leaves them out.
+        weighed: whether the tool's weight is taken off the forces.
     """
 
     def __init__(
@@ -30,7 +31,10 @@ class Gatekeeper:
         grasp: GraspParameters,
         robot: RobotParameters,
         arm: ArmModel | None,
+        *,
+        weighed: bool = False,
     ) -> None:
+        self._weighed = weighed
         self._ports, self._contact = ports, contact
         self._grasp, self._robot = grasp, robot
         self._safety = SafetyMonitor(grasp, robot, arm)
@@ -93,7 +97,7 @@ class Gatekeeper:
 
     def _touched(self, state: TaskState) -> Fault | None:
         change = self._contact.change(self._ports.wrench.recent())
-        limit = contact_limit(state, self._robot.tool_weight_n)
+        limit = contact_limit(state, self._robot, weighed=self._weighed)
         if change is None or change <= limit:
             return None
         text = f"force changed by {change:.0f} N, limit {limit:.0f} N"

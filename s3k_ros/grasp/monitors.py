@@ -52,23 +52,25 @@ class RestMonitor:
 
 
 class ContactMonitor:
-    """The change of the force at the wrist since it was tared."""
+    """The change of the force at the wrist, the tool's weight left out, since it was tared."""
 
     def __init__(self) -> None:
         self._zero: Array | None = None
 
     def tare(self, recent: tuple[WrenchReading, ...], now: float) -> None:
         """Takes the median of the last quarter of a second as zero: a spike in it moves little."""
-        forces = _finite(r.force for r in recent if now - r.received_at <= _TARE_WINDOW_S)
+        forces = _finite(r.contact for r in recent if now - r.received_at <= _TARE_WINDOW_S)
         self._zero = np.median(forces, axis=0) if forces else None
 
     def change(self, recent: tuple[WrenchReading, ...]) -> float | None:
         """N, over the last few samples; None without a sensor or before it was tared."""
-        return self._difference([r.force for r in recent[-_CONTACT_SAMPLES:]])
+        return self._difference([r.contact for r in recent[-_CONTACT_SAMPLES:]])
 
     def load(self, recent: tuple[WrenchReading, ...], now: float) -> float | None:
         """N, over the last quarter of a second, for a hand that has kept its orientation."""
-        return self._difference([r.force for r in recent if now - r.received_at <= _TARE_WINDOW_S])
+        return self._difference(
+            [r.contact for r in recent if now - r.received_at <= _TARE_WINDOW_S]
+        )
 
     def _difference(self, forces: list[Array]) -> float | None:
         forces = _finite(forces)

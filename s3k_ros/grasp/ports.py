@@ -53,10 +53,22 @@ class JointReading:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class WrenchReading:
-    """Measured force at the wrist: (3,) N in the sensor's frame, and when it came, in s."""
+    """Measured force at the wrist.
+
+    Attributes:
+        force: (3,) N in the sensor's frame.
+        received_at: s.
+        weight: (3,) N, what of it is the tool's own weight; None when that is not known.
+    """
 
     force: Array
     received_at: float
+    weight: Array | None = None
+
+    @property
+    def contact(self) -> Array:
+        """(3,) N without the tool's weight, where that is known."""
+        return self.force if self.weight is None else self.force - self.weight
 
 
 @dataclasses.dataclass(frozen=True)

@@ -21,6 +21,7 @@ from s3k_ros.grasp.planning.planner import GraspPlanner
 from s3k_ros.grasp.planning.task_planner import TaskPlanner
 from s3k_ros.grasp.planning.worker import ThreadedPlanner
 from s3k_ros.grasp.ports import Journal, NoJournal
+from s3k_ros.params.admittance import ToolLoadParameters
 from s3k_ros.params.grasp import GraspParameters, GraspServerParameters, RobotParameters
 from s3k_ros.params.moveit import MoveItParameters
 from s3k_ros.ros import qos
@@ -53,6 +54,7 @@ class GraspServerNode(S3kNode):
         self._params = self.declare(GraspServerParameters)
         self.grasp = self.declare(GraspParameters, "grasp", on_change=self._on_grasp)
         self.robot = self.declare(RobotParameters, "robot", on_change=self._on_robot)
+        self._tool = self.declare(ToolLoadParameters, "wrench")
         self._make_ports()
         self._planner: ThreadedPlanner | None = None
         self._log: GoalJournal | None = None
@@ -110,8 +112,9 @@ class GraspServerNode(S3kNode):
             self, self._seconds, p.joint_states, robot, p.input_timeout_s, self._on_measured
         )
         self._wrench = WrenchTopic(
-            self, self._seconds, p.wrench, p.input_timeout_s, self._on_measured
-        )
+            self, self._seconds, p.wrench, p.input_timeout_s, self._on_measured,
+            robot.wrench_frame if self._tool.mass_kg > 0.0 else "",
+        )  # fmt: skip
         self._robot_state = (
             RobotStateTopic(
                 self, self._seconds, p.robot_state, p.input_timeout_s, self._on_robot_state
@@ -151,13 +154,15 @@ class GraspServerNode(S3kNode):
             self._seconds, self._arm, self._gripper, self._keypoints, self._joints, self._wrench,
             self._planner, self, self._open_log(urdf), robot_state=self._robot_state,
         )  # fmt: skip
-        return GraspExecutor(ports, self.grasp, robot, own)
+        return GraspExecutor(ports, self.grasp, robot, own, self._tool)
 
     def _open_log(self, urdf: Path) -> Journal:
         if self._log is not None:
             self._log.close()
-        values = {"server": self._params, "grasp": self.grasp, "robot": self.robot,
-                  "urdf": urdf.read_text(encoding="utf-8")}  # fmt: skip
+        values = {
+            "server": self._params, "grasp": self.grasp, "robot": self.robot, "wrench": self._tool,
+            "urdf": urdf.read_text(encoding="utf-8"),
+        }  # fmt: skip
         self._log = open_log(self, self._params, self.robot, values)
         return NoJournal() if self._log is None else self._log
 

@@ -281,9 +281,15 @@ class RobotParameters(Parameters):
         unit="s", low=0.02, high=1.0,
     )  # fmt: skip
     tool_weight_n: float = param(
-        12.0, "Weight beyond the force sensor, which it feels turn during approach.",
-        unit="N", low=0.0, high=200.0,
+        12.0, "Weight beyond the force sensor, which it feels turn with the hand: allowed for "
+        "twice where wrench.mass_kg does not tell it.", unit="N", low=0.0, high=200.0,
     )  # fmt: skip
+    payload_weight_n: float = param(
+        5.0, "The same for what is held, during transfer.", unit="N", low=0.0, high=200.0
+    )
+    wrench_frame: str = param(
+        "robotiq_ft_frame_id", "The force sensor's link in the description.", read_only=True
+    )
     # Gripper
     gripper_joint: str = param(
         "robotiq_85_left_knuckle_joint", "Joint of the gripper in the joint states.", read_only=True

@@ -176,7 +176,16 @@ class JointStateTopic:
 
 
 class WrenchTopic:
-    """The forces at the wrist of the last fraction of a second; what is not finite is a fault."""
+    """The forces at the wrist of the last fraction of a second; what is not finite is a fault.
+
+    Args:
+        node: the node.
+        clock: its clock.
+        topic: of the sensor.
+        timeout_s: of its silence, for `/diagnostics`.
+        heard: called after each message.
+        frame: readings in other frames count as none, and are reported; empty: any frame will do.
+    """
 
     def __init__(
         self,
@@ -185,13 +194,23 @@ class WrenchTopic:
         topic: str,
         timeout_s: float,
         heard: Heard = _nobody,
+        frame: str = "",
     ) -> None:
+        self._node, self._frame = node, frame
         self._topic = _RawTopic(node, clock, WrenchStamped, topic, _WRENCHES, timeout_s, heard)
         self._recent: deque[WrenchReading] = deque(maxlen=_WRENCHES)
 
     def recent(self) -> tuple[WrenchReading, ...]:
         """Readings, oldest first; empty without a sensor."""
         for message, received_at in self._topic.drain():
+            frame = message.header.frame_id
+            if self._frame and frame not in ("", self._frame):
+                self._node.get_logger().error(
+                    f"the wrench is in frame {frame!r}, not in robot.wrench_frame, "
+                    f"{self._frame!r}: the tool's weight cannot be taken off, so it is not used",
+                    throttle_duration_sec=10.0,
+                )
+                continue
             f = message.wrench.force
             self._recent.append(WrenchReading(np.array([f.x, f.y, f.z]), received_at))
         return tuple(self._recent)

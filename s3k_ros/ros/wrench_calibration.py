@@ -263,7 +263,9 @@ def text(found: Fit) -> str:
         "wrench.mass_kg": round(load.mass_kg, 4),
         "wrench.com_m": [round(float(v), 5) for v in load.com_m],
     }
-    body = yaml.safe_dump({"/**/admittance_controller": {"ros__parameters": values}})
+    # Who listens to the sensor, each by its name: other nodes refuse what they do not know.
+    nodes = ("admittance_controller", "grasp_server")
+    body = "".join(yaml.safe_dump({f"/**/{node}": {"ros__parameters": values}}) for node in nodes)
     comment = "".join(f"# {line}\n" for line in report(found).splitlines())
     return f"# Written by s3k calibrate-wrench.\n{comment}{body}"
 

@@ -30,6 +30,7 @@ from dm_robotics.moma.models.end_effectors.wrist_sensors import robotiq_fts300
 from dm_robotics.moma.models.robots.robot_arms import sawyer, sawyer_constants
 
 from s3k_ros.geometry.camera import Camera
+from s3k_ros.params.admittance import ToolLoadParameters
 
 ARM_JOINTS: tuple[str, ...] = sawyer_constants.JOINT_NAMES
 GRIPPER_JOINT = "robotiq_85_left_knuckle_joint"
@@ -60,6 +61,9 @@ VELOCITY_LIMITS_RAD_S = np.array(sawyer_constants.VELOCITY_LIMITS["max"])
 """Speed limits (7,) of the arm's joints."""
 EFFORT_LIMITS_NM = np.array(sawyer_constants.EFFORT_LIMITS["max"])
 """Torque limits of the arm's joints (moma, as in the vendor's URDF)."""
+
+TOOL_LOAD = ToolLoadParameters(mass_kg=1.1207, com_m=(0.0, 0.0, 0.0696))
+"""What hangs on the FT 300, by the model; `config/tool_load.yaml` says the same."""
 
 # Servo of each joint: stiffness, damping, and the reflected inertia of motor and gears. The
 # stiffness keeps a tracking error of milliradians at the accelerations of planned motions; the

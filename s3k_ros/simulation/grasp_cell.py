@@ -38,7 +38,7 @@ from s3k_ros.grasp.tasks.events import (
 )
 from s3k_ros.params.grasp import GraspParameters, RobotParameters
 from s3k_ros.simulation import rig
-from s3k_ros.simulation.cell import ARM_JOINTS, TABLE_HEIGHT_M, CellModel, build_cell
+from s3k_ros.simulation.cell import ARM_JOINTS, TABLE_HEIGHT_M, TOOL_LOAD, CellModel, build_cell
 from s3k_ros.simulation.gripper_controller import GripperHandle
 from s3k_ros.simulation.scene import FOX, SETTLE_S, ToyScene
 from s3k_ros.simulation.shared_files import shared_file
@@ -175,7 +175,7 @@ class GraspCell:
     def make_executor(self, **others: Any) -> GraspExecutor:
         """An executor over the ports."""
         arm = ArmModel.from_file(shared_file(URDF), self.robot.arm_joints)  # for the gates
-        self.executor = GraspExecutor(self.ports(**others), self.grasp, self.robot, arm)
+        self.executor = GraspExecutor(self.ports(**others), self.grasp, self.robot, arm, TOOL_LOAD)
         return self.executor
 
     def step(self) -> None:

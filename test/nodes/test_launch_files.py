@@ -24,13 +24,15 @@ ARGUMENTS = {
         *("namespace", "base_frame", "model", "params", "use_sim_time"),
         *("fused", "start_cameras", "source", "rig", "recording", "replay_speed", "replay_loop"),
     ],
-    "grasp.launch.xml": ["namespace", "base_frame", "robot", "params", "drivers", "use_sim_time"],
+    "grasp.launch.xml": [
+        *("namespace", "base_frame", "robot", "params", "drivers", "tool_load", "use_sim_time"),
+    ],
     "admittance.launch.xml": [
-        *("namespace", "base_frame", "robot", "params", "wrench", "use_sim_time"),
+        *("namespace", "base_frame", "robot", "params", "tool_load", "use_sim_time"),
     ],
     "cell.launch.xml": [
         *("namespace", "base_frame", "rig", "model", "robot", "params", "sim", "source"),
-        *("recording", "drivers", "gateway", "rosbridge_host", "rosbridge_port"),
+        *("recording", "drivers", "tool_load", "gateway", "rosbridge_host", "rosbridge_port"),
     ],
     "demo.launch.xml": ["seed", "trials", "output_dir", "video", "model"],
 }

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
+import yaml
 
-from s3k_ros.grasp.arm.kinematics import JointLimits
+from s3k_ros.grasp.arm.kinematics import ArmModel, JointLimits
 from s3k_ros.grasp.arm.trajectory import joint_move
+from s3k_ros.grasp.tool_weight import ToolWeight
+from s3k_ros.params.admittance import ToolLoadParameters
 from s3k_ros.params.grasp import RobotParameters
 from s3k_ros.simulation.cell import (
     ARM_JOINTS,
     EFFORT_LIMITS_NM,
     HOME_JOINTS_RAD,
     POSITION_LIMITS_RAD,
+    TOOL_LOAD,
     VELOCITY_LIMITS_RAD_S,
     build_cell,
 )
+from s3k_ros.simulation.shared_files import shared_file
 from s3k_ros.simulation.simulator import Simulator
 from s3k_ros.simulation.trajectory_goal import (
     ErrorCode,
@@ -198,3 +205,33 @@ def test_a_trajectory_takes_over_from_velocities_and_a_stop_ends_them(simulator)
         simulator.step()
     took, _ = stop_time(simulator, simulator.stop_robot)
     assert took <= STOP_S
+
+
+def test_the_tool_hangs_on_the_sensor_with_the_mass_that_the_configuration_says(model):
+    tree = model.model
+    wrist = tree.site_bodyid[model.wrench_site]
+    mass = float(tree.body_subtreemass[wrist])
+    assert TOOL_LOAD.mass_kg == pytest.approx(mass, abs=1e-3)
+    path = Path(__file__).parents[2] / "config" / "tool_load.yaml"
+    nodes = yaml.safe_load(path.read_text(encoding="utf-8"))
+    assert set(nodes) == {"/**/admittance_controller", "/**/grasp_server"}
+    for node in nodes.values():
+        values = {key.removeprefix("wrench."): v for key, v in node["ros__parameters"].items()}
+        assert ToolLoadParameters.from_mapping(values) == TOOL_LOAD
+
+
+def test_without_the_tools_weight_a_turning_hand_feels_nothing(simulator):
+    """Over a fast move through the cell: the tool's inertia is all that is left."""
+    arm = ArmModel.from_file(shared_file("config/robots/sawyer_2f85.urdf"), ARM_JOINTS)
+    weight = ToolWeight(arm, RobotParameters().wrench_frame, TOOL_LOAD)
+    simulator.start_trajectory(move())
+    forces, contacts = [], []
+    for _ in range(250):
+        simulator.feed()
+        state = simulator.step()
+        forces.append(state.wrench[:3])
+        contacts.append(state.wrench[:3] - weight.at(state.position))
+    change = np.linalg.norm(np.array(forces) - forces[0], axis=1)
+    left = np.linalg.norm(np.array(contacts) - contacts[0], axis=1)
+    assert change[-1] > 3.0 and left[-1] < 0.1
+    assert left.max() < 3.0  # 1.12 kg at the acceleration of a planned motion

@@ -17,6 +17,8 @@ from s3k_ros.grasp.planning.task_planner import TaskPlanner
 from s3k_ros.grasp.ports import JointReading, RobotReading, WrenchReading
 from s3k_ros.grasp.tasks.events import ArmFinished, Fault, JawsFinished, NotPlanned, Planned
 from s3k_ros.grasp.tasks.gates import KeypointReading
+from s3k_ros.grasp.tool_weight import ToolWeight
+from s3k_ros.params.admittance import ToolLoadParameters
 from s3k_ros.params.grasp import GraspParameters, RobotParameters
 
 URDF = Path(__file__).parents[2] / "config" / "robots" / "sawyer_2f85.urdf"
@@ -38,9 +40,11 @@ class Cell:
         toy_width: m, gap at which the jaws stall; 0 for nothing between them.
         keypoints: name -> position (3,), status OK.
         hidden: names that come with `hidden_status`.
+        tool: what the executor is told of the tool; its weight is in the forces then.
     """
 
-    def __init__(self, **robot: object) -> None:
+    def __init__(self, tool: ToolLoadParameters | None = None, **robot: object) -> None:
+        self.tool = tool
         self.robot = RobotParameters(**robot)
         self.time = 100.0
         self.arm = FakeArm(self)
@@ -66,7 +70,7 @@ class Cell:
             self, self.arm, self.gripper, self.keypoints, self.joints, self.wrench, planner, self,
             robot_state=self.state,
         )  # fmt: skip
-        self.executor = GraspExecutor(ports, parameters, self.robot, sawyer())
+        self.executor = GraspExecutor(ports, parameters, self.robot, sawyer(), self.tool)
         return self.executor
 
     def step(self) -> None:
@@ -211,6 +215,9 @@ class FakeWrench:
         self.force = np.array([0.0, 0.0, 9.0])
         self.alive = self.noisy = True
         self.readings: list[WrenchReading] = []
+        self.weight = None
+        if cell.tool is not None:
+            self.weight = ToolWeight(sawyer(), cell.robot.wrench_frame, cell.tool)
 
     def recent(self):
         return tuple(self.readings[-50:])
@@ -218,7 +225,8 @@ class FakeWrench:
     def step(self) -> None:
         if self.alive:
             noise = 1e-3 * (len(self.readings) % 7) if self.noisy else 0.0
-            self.readings.append(WrenchReading(self.force + noise, self.cell.time))
+            weight = 0.0 if self.weight is None else self.weight.at(self.cell.arm.position)
+            self.readings.append(WrenchReading(self.force + weight + noise, self.cell.time))
 
 
 class FakeRobotState:

@@ -124,6 +124,21 @@ class ArmModel:
         pose = self._pose(self.configuration(joints))
         return Transform(pose.rotation, pose.translation)
 
+    def frame_id(self, name: str) -> int:
+        """Index of a frame, for `rotation`.
+
+        Raises:
+            ConfigurationError: the description has no such frame.
+        """
+        return _frame_id(self.model, name)
+
+    def rotation(self, frame_id: int, joints: Array) -> Array:
+        """(3, 3) ``base_from_frame`` at joints (n,) rad."""
+        pin.forwardKinematics(self.model, self.data, self.configuration(joints))
+        pose = pin.updateFramePlacement(self.model, self.data, frame_id)
+        found: Array = self.world_from_base.rotation.T @ pose.rotation
+        return found
+
     def position(self, joints: Array) -> Array:
         """(3,) m, where the tool centre point stands in the base frame."""
         found: Array = self._pose(self.configuration(joints)).translation

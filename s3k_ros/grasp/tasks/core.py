@@ -26,11 +26,11 @@ from s3k_ros.grasp.tasks.events import (
     Tick,
 )
 from s3k_ros.grasp.tasks.state import Retract, TaskState, WatchingState
-from s3k_ros.params.grasp import GraspParameters
+from s3k_ros.params.grasp import GraspParameters, RobotParameters
 
 # Rest counts when it was watched for this long after the stop.
 REST_PROOF_S = 0.1
-# The hand turns: its weight turns in the sensor's frame.
+# The hand turns: in the sensor's frame, weights turn.
 _TURNING = (Phase.APPROACH, Phase.TRANSFER)
 _NOTHING_LEFT = (
     GraspCode.MISSED,
@@ -68,10 +68,19 @@ def move(
     return state, (*before, Move(trajectory))
 
 
-def contact_limit(state: TaskState, tool_weight_n: float) -> float:
-    """N: the change of force since it was tared that is too much in this state."""
-    turning = 2.0 * tool_weight_n if state.phase in _TURNING and state.ending is None else 0.0
-    return state.goal.contact_force_limit_n + state.pressed + turning
+def contact_limit(state: TaskState, robot: RobotParameters, *, weighed: bool) -> float:
+    """N: the change of force since it was tared that is too much in this state.
+
+    Args:
+        state: of the task.
+        robot: the weights that turn with the hand.
+        weighed: whether the tool's weight has been taken off the forces.
+    """
+    turning = 0.0
+    if state.phase in _TURNING and state.ending is None:
+        turning += 0.0 if weighed else robot.tool_weight_n
+        turning += robot.payload_weight_n if state.phase == Phase.TRANSFER else 0.0
+    return state.goal.contact_force_limit_n + state.pressed + 2.0 * turning
 
 
 def took_too_long(state: TaskState, now: float, params: GraspParameters) -> Step:
