@@ -32,7 +32,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from s3k_ros.bench import admittance_free
-from s3k_ros.bench.admittance_cell import TOUCH_N, Case, Cell, Trace
+from s3k_ros.bench.admittance_cell import TIMESTEP_S, TOUCH_N, Case, Cell, Trace
 from s3k_ros.control.law import critical_stiffness
 from s3k_ros.errors import ConfigurationError
 from s3k_ros.params.admittance import AdmittanceParameters
@@ -46,7 +46,7 @@ SLOW_M_S = 0.03
 SLOW_LIMIT_N = 40.0
 RATES_HZ = (4.0, 10.0, 100.0)
 # Speeds within a percent: contact comes at other times within a cycle.
-_PHASES = 12
+_PHASES = 9
 _PHASE_RANGE = (0.99, 1.01)
 # By then the sensor has told of the touch, and the arm has answered.
 _ANSWERED_S = 0.03
@@ -129,7 +129,7 @@ def run(args: argparse.Namespace) -> Result:
 
 def _phases(seed: int, quick: bool) -> list[float]:
     """Factors of the speed, by seed."""
-    count = _PHASES // 4 if quick else _PHASES
+    count = _PHASES // 3 if quick else _PHASES
     return [float(p) for p in np.random.default_rng(seed).uniform(*_PHASE_RANGE, count)]
 
 
@@ -174,10 +174,9 @@ def _steady(direction: tuple[float, ...], speed: float = SPEED_M_S) -> Callable[
 
 
 def _forces(trace: Trace) -> dict[str, Any]:
-    steps = len(trace.force) / (len(trace.wanted) * CONTROL_PERIOD_S)
-    end = trace.force[-round(_STEADY_S * steps) :]
+    end = trace.force[-round(_STEADY_S / TIMESTEP_S) :]
     touch = int(np.argmax(trace.force > TOUCH_N))
-    answered = touch + round(_ANSWERED_S * steps)
+    answered = touch + round(_ANSWERED_S / TIMESTEP_S)
     return {
         "peak": float(trace.force.max()),
         "first": float(trace.force[touch:answered].max()),
@@ -206,7 +205,7 @@ def _limp(cell: Cell) -> dict[str, dict[str, float]]:
             case = dataclasses.replace(_push(name, RATES_HZ[-1], 0, closed), limp=True)
             force = cell.run(case).force
             first = int(np.argmax(force > TOUCH_N))
-            heard = first + round(CONTROL_PERIOD_S / 0.00125)
+            heard = first + round(CONTROL_PERIOD_S / TIMESTEP_S)
             found[f"{name}, {'closed' if closed else 'open'}"] = {
                 "peak_n": float(force.max()),
                 "peak_in_10_ms_n": float(force[first:heard].max()),
@@ -221,7 +220,7 @@ def _rod(urdf: str, params: AdmittanceParameters, seed: int) -> dict[str, float]
     for name, peer in (("admittance", False), ("peer", True)):
         trace = cell.run(Case(_steady((0.0, 0.0, -1.0)), 6.0), peer)
         touch = int(np.argmax(trace.force > TOUCH_N))
-        later = touch + round(0.02 / 0.00125)
+        later = touch + round(0.02 / TIMESTEP_S)
         found[name] = float(trace.force.max())
         found[f"{name}_after_20_ms"] = float(trace.force[later:].max())
     return found
@@ -246,8 +245,9 @@ def _draw(cell: Cell, path: Path) -> None:
         for label, peer in (("resolved rate", True), ("admittance", False)):
             trace = cell.run(_push(name, RATES_HZ[0], 0, closed=True), peer)
             touch = int(np.argmax(trace.force > TOUCH_N))
-            force = trace.force[max(0, touch - 80) : touch + 800]
-            axis.plot((np.arange(len(force)) - min(touch, 80)) * 1.25e-3, force, label=label)
+            first = max(0, touch - round(0.1 / TIMESTEP_S))
+            force = trace.force[first : touch + round(1.0 / TIMESTEP_S)]
+            axis.plot((np.arange(len(force)) + first - touch) * TIMESTEP_S, force, label=label)
         axis.axhline(
             AdmittanceParameters().force_limit_n, color="0.5", linestyle="--", linewidth=1.0
         )
