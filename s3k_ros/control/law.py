@@ -47,7 +47,7 @@ class AdmittanceLaw:
         self._desired = np.zeros(6)
         self._wrench = np.zeros(6)
         self._met: Array | None = None
-        self._regained_m_s = 0.0
+        self._closing_m_s = 0.0
 
     def step(self, desired: Array, wrench: Array) -> Array:
         """One cycle.
@@ -119,27 +119,24 @@ class AdmittanceLaw:
         return velocity + away * (closing - most) if closing > most else velocity
 
     def _cautious(self, velocity: Array, force: Array) -> Array:
-        """Slows a velocity (3,) down in and after a contact, except for what leaves it.
+        """Slows a velocity (3,) down towards where the force (3,) of a contact came from.
 
-        A hand that bounces off, or sticks and slips along an edge, would otherwise gather speed
-        until the next blow, which the controller hears of a cycle late, like the first one.
-        Contact is remembered by the direction of its force (3,), and forgotten as the speed that is
-        allowed grows. This, too, only takes energy away.
+        A hand that bounces off would otherwise gather speed until the next blow, which the
+        controller hears of a cycle late, like the first one. The direction is forgotten as the
+        speed that is allowed grows. This, too, only takes energy away.
         """
         p = self._params
         size = float(np.linalg.norm(force))
         if size > _CONTACT_SHARE * p.push_force_n:
-            self._met, self._regained_m_s = force / size, 0.0
+            self._met, self._closing_m_s = force / size, p.contact_closing_m_s
         if self._met is None:
             return velocity
-        away = float(velocity @ self._met)
-        along = velocity - away * self._met
-        away = max(away, -(p.contact_closing_m_s + self._regained_m_s))
-        along = shortened(along, p.contact_sliding_m_s + self._regained_m_s)
-        self._regained_m_s += p.contact_recovery_m_s2 * self._period
-        if self._regained_m_s >= p.max_linear_m_s:
+        excess = -float(velocity @ self._met) - self._closing_m_s
+        slowed: Array = velocity + max(0.0, excess) * self._met
+        self._closing_m_s += p.contact_recovery_m_s2 * self._period
+        if self._closing_m_s >= p.max_linear_m_s:
             self._met = None
-        return along + away * self._met if self._met is not None else velocity
+        return slowed
 
 
 def spectral_radius(

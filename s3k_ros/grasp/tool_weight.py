@@ -7,6 +7,7 @@ import dataclasses
 import numpy as np
 from numpy.typing import NDArray
 
+from s3k_ros.errors import ConfigurationError
 from s3k_ros.grasp.arm.kinematics import ArmModel
 from s3k_ros.grasp.ports import JointStateSource, WrenchReading, WrenchSource
 from s3k_ros.params.admittance import ToolLoadParameters
@@ -28,7 +29,14 @@ class ToolWeight:
     """
 
     def __init__(self, arm: ArmModel, frame: str, load: ToolLoadParameters) -> None:
-        self._arm, self._frame = arm, arm.frame_id(frame)
+        self._arm = arm
+        try:
+            self._frame = arm.frame_id(frame)
+        except ConfigurationError as error:
+            raise ConfigurationError(
+                f"robot.wrench_frame: {error}; name the force sensor's link, or set wrench.mass_kg "
+                "to 0 where the weight on it is not known"
+            ) from error
         self._force = load.mass_kg * np.array(load.gravity)
 
     def at(self, joints: Array) -> Array:

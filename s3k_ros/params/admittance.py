@@ -49,12 +49,8 @@ class AdmittanceParameters(Parameters):
         0.005, "In contact, the fastest motion towards what is touched.",
         unit="m/s", low=0.001, high=1.0,
     )  # fmt: skip
-    contact_sliding_m_s: float = param(
-        0.02, "In contact, the fastest motion along what is touched.",
-        unit="m/s", low=0.001, high=1.0,
-    )  # fmt: skip
     contact_recovery_m_s2: float = param(
-        0.05, "Rate at which these two rise once nothing is touched any more.",
+        0.05, "Rate at which it rises again once nothing is touched any more.",
         unit="m/s^2", low=0.001, high=100.0,
     )  # fmt: skip
     force_limit_n: float = param(

@@ -53,12 +53,12 @@ def test_a_held_tool_presses_with_the_push_force_at_most_however_fast_it_is_sent
     np.testing.assert_allclose(stands, 0.0, atol=1e-9)
 
 
-def test_contact_takes_away_closing_speed_at_once_and_lets_the_hand_slide():
+def test_contact_takes_away_closing_speed_at_once_and_leaves_the_rest():
     law = AdmittanceLaw(PARAMS, T)
     settle(law, twist(0.05, 0.0, -0.05), np.zeros(6))
     after = law.step(twist(0.05, 0.0, -0.05), twist(0.0, 0.0, 25.0))
     assert after[2] >= -1e-12
-    assert after[0] == pytest.approx(PARAMS.contact_sliding_m_s)
+    assert after[0] == pytest.approx(0.05)
 
 
 def test_after_a_contact_the_arm_gathers_speed_slowly_but_leaves_at_once():
@@ -69,7 +69,7 @@ def test_after_a_contact_the_arm_gathers_speed_slowly_but_leaves_at_once():
     twists = np.array([law.step(wanted, np.zeros(6)) for _ in range(200)])
     regained = PARAMS.contact_recovery_m_s2 * T * (np.arange(len(twists)) + 1)
     assert np.all(-twists[:, 2] <= PARAMS.contact_closing_m_s + regained + 1e-12)
-    assert np.all(twists[:, 0] <= PARAMS.contact_sliding_m_s + regained + 1e-12)
+    np.testing.assert_allclose(twists[:, 0], 0.03, atol=2e-3)  # along it as before
     np.testing.assert_allclose(twists[-1], wanted)
 
     law.step(wanted, twist(0.0, 0.0, 30.0))

@@ -43,7 +43,9 @@ def test_the_weight_hangs_down_however_the_hand_turns():
 
 
 def test_an_unknown_sensor_frame_is_named():
-    with pytest.raises(ConfigurationError, match="no_such_link"):
+    with pytest.raises(
+        ConfigurationError, match=r"robot.wrench_frame.*no_such_link.*wrench.mass_kg"
+    ):
         ToolWeight(sawyer(), "no_such_link", LOAD)
 
 
