@@ -19,8 +19,10 @@ from s3k_ros.grasp.planning.planner import ArmState, GraspPlan, GraspPlanner
 from s3k_ros.grasp.planning.pose import uncertain_width
 from s3k_ros.params.grasp import GraspParameters, RobotParameters
 
-# Time for searches that a busy machine cannot use up.
-GRASP = GraspParameters(planning_timeout_s=60.0, free_space_time_s=30.0)
+# Time for searches that a busy machine cannot use up. What is held plays a part where a test says.
+GRASP = GraspParameters(
+    planning_timeout_s=60.0, free_space_time_s=30.0, held_object_m=(0.0, 0.0, 0.0)
+)
 ROBOT = RobotParameters()
 UPRIGHT = dataclasses.replace(GRASP, tilts_rad=(0.0,))
 AT_HOME = ArmState.at_rest(np.array(ROBOT.home_rad))
