@@ -116,7 +116,8 @@ class GraspParameters(Parameters):
         unit="m", low=0.0, high=0.2,
     )  # fmt: skip
     held_object_m: tuple[float, ...] = param(
-        (0.08, 0.085, 0.08), "Sides of the box around what the jaws hold, along the axes of grasp_tcp "
+        (0.08, 0.085, 0.08),
+        "Sides of the box around what the jaws hold, along the axes of grasp_tcp "
         "and centred there; zeros: what is held counts for nothing.", unit="m", low=0.0, high=1.0,
     )  # fmt: skip
     tilts_rad: tuple[float, ...] = param(
