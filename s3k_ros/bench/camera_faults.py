@@ -214,5 +214,5 @@ class EmulatedFaults(Faults):
     def _unplug(self, number: int, now_s: float) -> None:
         cameras = self._bus.cameras
         os.environ[EMULATED] = str(cameras - 1)
-        self._harm(cameras - 1, lambda f: f._node("FirePnPCallbackValue").SetValue(1))
+        self._harm(cameras - 1, lambda features: features.set("FirePnPCallbackValue", 1))
         self._later(now_s, AWAY_S, lambda: os.environ.update({EMULATED: str(cameras)}))

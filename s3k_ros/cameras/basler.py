@@ -7,6 +7,7 @@ here alone, and late: the rest of the package does without it.
 from __future__ import annotations
 
 import contextlib
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -119,53 +120,73 @@ class PylonBus:
 
 
 class PylonFeatures:
-    """`Features` of an open pylon camera."""
+    """`Features` of an open pylon camera, for any thread.
+
+    One call at a time, and none once it is closed: pylon frees a camera's nodes with its device,
+    and a trigger or a setting that comes in that moment would end the process.
+
+    Raises:
+        DeviceUnavailableError: from every call once it is closed.
+    """
 
     def __init__(self, module: Any, camera: Any) -> None:
         self._pylon, self._camera = module, camera
         self._nodes = camera.GetNodeMap()
+        self._lock, self._closed = threading.RLock(), False
 
-    def _node(self, name: str) -> Any:
-        return self._nodes.GetNode(name)
+    def close(self) -> None:
+        """Waits for a call that runs, and lets in no more."""
+        with self._lock:
+            self._closed = True
+
+    @contextlib.contextmanager
+    def _node(self, name: str) -> Iterator[Any]:
+        with self._lock:
+            if self._closed:
+                raise DeviceUnavailableError(f"{name}: the camera has been closed")
+            yield self._nodes.GetNode(name)
 
     def has(self, name: str) -> bool:
         """See `Features`."""
-        node = self._node(name)
-        return bool(node.IsValid() and (node.IsReadable() or node.IsWritable()))
+        with self._node(name) as node:
+            return bool(node.IsValid() and (node.IsReadable() or node.IsWritable()))
 
     def writable(self, name: str) -> bool:
         """See `Features`."""
-        node = self._node(name)
-        return bool(node.IsValid() and node.IsWritable())
+        with self._node(name) as node:
+            return bool(node.IsValid() and node.IsWritable())
 
     def get(self, name: str) -> Value:
         """See `Features`."""
-        value: Value = self._node(name).GetValue()
-        return value
+        with self._node(name) as node:
+            value: Value = node.GetValue()
+            return value
 
     def set(self, name: str, value: Value) -> None:
         """See `Features`."""
-        try:
-            self._node(name).SetValue(value)
-        except self._pylon.GenericException as error:
-            if self._camera.IsCameraDeviceRemoved():
-                raise
-            raise ConfigurationError(f"{name} = {value!r}: {_line(error)}") from None
+        with self._node(name) as node:
+            try:
+                node.SetValue(value)
+            except self._pylon.GenericException as error:
+                if self._camera.IsCameraDeviceRemoved():
+                    raise
+                raise ConfigurationError(f"{name} = {value!r}: {_line(error)}") from None
 
     def span(self, name: str) -> tuple[float, float, float | None]:
         """See `Features`."""
-        node = self._node(name)
-        step = node.GetInc() if not hasattr(node, "HasInc") or node.HasInc() else None
-        return node.GetMin(), node.GetMax(), step
+        with self._node(name) as node:
+            step = node.GetInc() if not hasattr(node, "HasInc") or node.HasInc() else None
+            return node.GetMin(), node.GetMax(), step
 
     def choices(self, name: str) -> tuple[str, ...]:
         """See `Features`."""
-        node = self._node(name)
-        return tuple(node.GetSettableValues()) if node.IsValid() else ()
+        with self._node(name) as node:
+            return tuple(node.GetSettableValues()) if node.IsValid() else ()
 
     def execute(self, name: str) -> None:
         """See `Features`."""
-        self._node(name).Execute()
+        with self._node(name) as node:
+            node.Execute()
 
 
 class PylonDevice:
@@ -263,7 +284,7 @@ class PylonDevice:
         """Sends a software trigger, from another thread; False when the camera is gone."""
         try:
             self.features.execute("TriggerSoftware")
-        except self._pylon.GenericException:
+        except (self._pylon.GenericException, DeviceUnavailableError):
             return False
         return True
 
@@ -302,6 +323,8 @@ class PylonDevice:
 
     def close(self) -> None:
         """See `CameraDevice`."""
+        if isinstance(self.features, PylonFeatures):
+            self.features.close()
         for end in (self._camera.StopGrabbing, self._camera.Close, self._camera.DestroyDevice):
             with contextlib.suppress(self._pylon.GenericException):
                 end()

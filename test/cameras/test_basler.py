@@ -6,6 +6,8 @@ camera object, and the node-map double of test_genicam.py, take its place there,
 
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -120,6 +122,52 @@ def test_a_camera_that_went_away_cannot_be_opened(monkeypatch: pytest.MonkeyPatc
     bus = PylonBus(TriggerParameters())
     with pytest.raises(DeviceUnavailableError, match=r"0815-0009 .* is gone"):
         bus.open(DeviceInfo("0815-0009", "", "Emulation", "emulated"))
+
+
+_CLOSED_WHILE_USED = """
+import threading
+from s3k_ros.cameras.basler import PylonBus
+from s3k_ros.errors import DeviceUnavailableError
+from s3k_ros.params.cameras import TriggerParameters
+
+bus = PylonBus(TriggerParameters())
+refused = 0
+
+
+def use(device, closed):
+    global refused
+    while not closed.is_set():
+        device.software_trigger()
+        try:
+            device.features.set("ForceFailedBufferCount", 2)
+        except DeviceUnavailableError:
+            refused += 1
+
+
+for _ in range(10):
+    device, closed = bus.open(bus.devices()[0]), threading.Event()
+    threads = [threading.Thread(target=use, args=(device, closed)) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    closed.wait(0.02)
+    device.close()
+    closed.wait(0.02)
+    closed.set()
+    for thread in threads:
+        thread.join()
+    assert not device.software_trigger()
+print("refused", refused)
+"""
+
+
+def test_a_camera_that_is_closed_while_others_use_it_refuses_them() -> None:
+    """In a process of its own: pylon would end it by a segmentation fault."""
+    done = subprocess.run(
+        [sys.executable, "-c", _CLOSED_WHILE_USED], capture_output=True, text=True, timeout=120,
+        env={**os.environ, "PYLON_CAMEMU": "1"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout.split()[-1]) > 10
 
 
 def test_without_pypylon_the_message_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:

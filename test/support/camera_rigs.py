@@ -109,7 +109,7 @@ class BaslerBench(Bench):
     def unplug(self) -> None:
         self._set_env("PYLON_CAMEMU", "3")  # the emulator numbers its cameras: the last one goes
         features = self.features(self.victim)
-        features._node("FirePnPCallbackValue").SetValue(1)
+        features.set("FirePnPCallbackValue", 1)
 
     def plug(self) -> None:
         self._set_env("PYLON_CAMEMU", "4")
