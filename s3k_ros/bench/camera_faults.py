@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from s3k_ros.cameras.basler import PylonBus
+from s3k_ros.cameras.basler import EMULATED, PylonBus
 from s3k_ros.cameras.device import CameraDevice, DeviceInfo
 from s3k_ros.cameras.fake import FakeBus, FakeCamera
 
@@ -22,8 +22,6 @@ AWAY_S = 4.0
 SILENT_S = 4.0
 TRIGGER_STOPPED_S = 1.5
 BUSY_S = 0.3
-# pylon's camera emulator offers so many cameras.
-EMULATED = "PYLON_CAMEMU"
 
 # Does a fault to a camera, by its number, at a time.
 Harm = Callable[[int, float], None]

@@ -7,8 +7,11 @@ here alone, and late: the rest of the package does without it.
 from __future__ import annotations
 
 import contextlib
+import os
+import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,6 +25,8 @@ from s3k_ros.errors import ConfigurationError, DeviceUnavailableError
 from s3k_ros.params.cameras import CameraSettings, TriggerParameters
 
 TRANSPORTS = {"BaslerUsb": "usb", "BaslerGigE": "gige", "BaslerCamEmu": "emulated"}
+EMULATED = "PYLON_CAMEMU"
+"""Environment variable: how many cameras pylon emulates."""
 # Frames that pylon may hold before the oldest is overwritten by none: it stops instead.
 BUFFERS = 10
 # GigE Vision counts frames from 1 to 65535 and again from 1 (docs.baslerweb.com, BlockID).
@@ -48,6 +53,20 @@ def pylon() -> Any:
     return module
 
 
+def _survive_alarms() -> None:
+    """Ignores SIGALRM until pylon takes it.
+
+    Its emulated cameras expose by timers that send that signal, and one that fires before their
+    handler is in place would end the process, as it does by default.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        return  # Python sets signals there alone
+    status = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
+    caught = next(line for line in status.splitlines() if line.startswith("SigCgt:"))
+    if not int(caught.split()[1], 16) >> (signal.SIGALRM - 1) & 1:
+        signal.signal(signal.SIGALRM, signal.SIG_IGN)
+
+
 class PylonBus:
     """All Basler cameras that pylon sees.
 
@@ -58,6 +77,8 @@ class PylonBus:
 
     def __init__(self, trigger: TriggerParameters, clock: HostClock | None = None) -> None:
         self._pylon = pylon()
+        if os.environ.get(EMULATED):
+            _survive_alarms()
         self._factory = self._pylon.TlFactory.GetInstance()
         self._clock = clock or SystemClock()
         self._trigger = trigger

@@ -160,6 +160,27 @@ print("refused", refused)
 """
 
 
+def test_an_early_alarm_of_an_emulated_camera_does_not_end_the_process() -> None:
+    """In a process of its own: by default SIGALRM would end it."""
+    script = """
+import signal
+from s3k_ros.cameras.basler import PylonBus
+from s3k_ros.params.cameras import TriggerParameters
+PylonBus(TriggerParameters())
+signal.raise_signal(signal.SIGALRM)
+heard = []
+signal.signal(signal.SIGALRM, lambda *_: heard.append(1))
+PylonBus(TriggerParameters())
+signal.raise_signal(signal.SIGALRM)
+assert heard, "who handles it is left alone"
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=120,
+        env={**os.environ, "PYLON_CAMEMU": "1"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+
+
 def test_a_camera_that_is_closed_while_others_use_it_refuses_them() -> None:
     """In a process of its own: pylon would end it by a segmentation fault."""
     done = subprocess.run(
