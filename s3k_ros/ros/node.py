@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import sys
+import time
 import traceback
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
@@ -24,6 +25,7 @@ from s3k_ros.ros.twin import TwinGuard
 
 P = TypeVar("P", bound=Parameters)
 
+_SIGNAL_GRACE_S = 0.3
 EXIT_REFUSED = 2
 
 # rclpy's own parameters, which nobody here declares.
@@ -169,7 +171,9 @@ def run_node(factory: Callable[[], S3kNode], args: list[str] | None = None) -> i
     except (KeyboardInterrupt, ExternalShutdownException):
         return _exit_code(node.failure if node else None)
     except Exception as error:
-        # After a signal anything that was under way may fail: that is no error.
+        # After a signal anything that was under way may fail: that is no error. The context is shut
+        # down by a thread of its own, perhaps a moment later.
+        time.sleep(_SIGNAL_GRACE_S)
         return _exit_code(error if rclpy.ok() else None)
     finally:
         _close(node)
